@@ -152,6 +152,14 @@ reply_table! {
         ModeNotRequested { mode: &'static str } => (40165, 401),
         #[error("the app has no key with this name")]
         KeyUnknown => (40400, 401),
+        #[error("the message is another client's: the credentials permit changes of one's own messages only")]
+        NotOwn => (40160, 401),
+        #[error("the credentials permit changes of one's own messages only, and the client is anonymous; connect with a clientId")]
+        NotOwnAnonymous => (40166, 401),
+        #[error("the messages of this channel cannot be changed; mutableMessages in the rule of its namespace allows it")]
+        NotMutable => (93002, 400),
+        #[error("{what} are not possible here: this server shares its channels with others (cluster.engine)")]
+        NotShared { what: &'static str } => (40000, 400),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),
         #[error("{what} is off; set {setting} to turn it on")]
@@ -269,6 +277,10 @@ mod tests {
             Fault::RevocationByOtherKey,
             Fault::ModeNotRequested { mode: "PUBLISH" },
             Fault::NotFound { what: "app" },
+            Fault::NotOwn,
+            Fault::NotOwnAnonymous,
+            Fault::NotMutable,
+            Fault::NotShared { what: "annotations" },
             Fault::KeyUnknown,
             Fault::ConversationUnknown,
             Fault::TooManyConnects { why: "too many new WebSockets".into() },

@@ -110,6 +110,9 @@ pub const CHANNEL_NAME_BYTES: usize = 2_048;
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
 
+/// What a message may have of data with all that was appended to it, in bytes (`docs/protocols/ably.md §9.4`).
+pub const MESSAGE_TOTAL_BYTES: usize = 1024 * 1024;
+
 /// Presence data of one frame, in bytes; clients put many enters into one.
 pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 

@@ -143,7 +143,7 @@ impl Worker {
     }
 
     pub(super) fn subscribe(&self, name: &ChannelName, attached: &Attached, session: &Rc<Session>) {
-        let subscription = attached.subscription.clone();
+        let mut subscription = attached.subscription.clone();
         let Some(channel) = session.attachments().address(name, subscription.id.alias).cloned() else {
             return;
         };
@@ -153,6 +153,9 @@ impl Worker {
             subscribers: Subscribers::new(attached.head),
             traffic: self.traffic(name.app()),
         });
+        if attached.is_change && attached.resumed {
+            local.subscribers.go_on(&mut subscription);
+        }
         local.subscribers.subscribe(subscription, Rc::clone(session));
     }
 

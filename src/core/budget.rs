@@ -52,10 +52,12 @@ pub enum Kind {
     Transfer,
     /// Apps that were made by requests.
     App,
+    /// Messages that have grown by appends.
+    Versions,
 }
 
 impl Kind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -70,6 +72,7 @@ impl Kind {
         Self::Mailbox,
         Self::Transfer,
         Self::App,
+        Self::Versions,
     ];
 
     /// As metrics and refusals name it.
@@ -89,6 +92,7 @@ impl Kind {
             Self::Mailbox => "mailbox",
             Self::Transfer => "transfer",
             Self::App => "app",
+            Self::Versions => "versions",
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         presence::{MemberList, Members, PresenceAction},
         rules::Rules,
         serial::{Mint, Serial},
+        versions::Versions,
         window::Gap,
     },
     error::Fault,
@@ -39,6 +40,8 @@ pub struct ChannelState {
     /// and those whose leave the log has refused.
     unsettled: Serial,
     seen: Seen,
+    /// Operations on messages that are on their way into the log.
+    pub versions: Versions,
 }
 
 /// Who gives the entries of a channel their serials.
@@ -80,12 +83,21 @@ impl ChannelState {
 
     fn ordered(name: ChannelName, order: Order, members: Members) -> Self {
         let unsettled = order.head();
-        Self { name, order, subscriptions: Subscriptions::default(), members, unsettled, seen: Seen::default() }
+        Self {
+            name,
+            order,
+            subscriptions: Subscriptions::default(),
+            members,
+            unsettled,
+            seen: Seen::default(),
+            versions: Versions::default(),
+        }
     }
 
     /// `account`, that of the app, pays for what is remembered of publishes and members.
     pub fn charge_to(&mut self, account: &Account) {
         self.seen.charge_to(account.clone());
+        self.versions.charge_to(account.clone());
         self.members.charge_to(account);
     }
 
@@ -134,6 +146,7 @@ impl ChannelState {
     /// The log has refused an entry that this state has made: its publisher may send it again.
     pub fn withdraw(&mut self, entry: &Entry) {
         self.seen.withdraw(&entry.id);
+        self.versions.withdrawn(entry);
         if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
             self.unsettled = self.head();
         }
@@ -151,7 +164,7 @@ impl ChannelState {
             let session = id.session;
             return vec![Effect::Answer { hub, session, answer }];
         }
-        let subscription = Subscription { id, connection, filter, counted: rules.is_some() };
+        let subscription = Subscription { id, connection, filter, counted: rules.is_some(), since: self.head() };
         self.subscriptions.add(hub, subscription.clone());
         self.members.regain(connection);
         let members = self.members_for(&subscription, &start);
@@ -258,7 +271,7 @@ impl ChannelState {
     /// # Errors
     /// Why nothing is published.
     pub fn judge(&mut self, now: Now, command: Publish) -> Result<Judged, Fault> {
-        let Publish { attached, publisher, mut id, body, is_ephemeral, account, refusal, .. } = command;
+        let Publish { attached, publisher, mut id, body, is_ephemeral, account, own_only, refusal, .. } = command;
         self.seen.forget(now.uptime);
         let content = Content::of(&id, &body);
         // Before anything else: what was acknowledged is acknowledged again, whatever has changed since.
@@ -284,10 +297,14 @@ impl ChannelState {
             (Body::Presence(events), Some(connection)) => {
                 Body::Presence(self.members.judge(connection, events, account.as_ref())?)
             }
+            (Body::Operation(mut operation), _) => {
+                self.versions.judge(&mut operation, own_only)?;
+                Body::Operation(operation)
+            }
             (body, _) => body,
         };
         // Those of presence are few, and who leaves is not refused.
-        if let Body::Messages(_) = body {
+        if let Body::Messages(_) | Body::Operation(_) | Body::Annotations(_) = body {
             self.seen.make_room(&id)?;
         }
         let channel = self.name.clone();
@@ -307,13 +324,17 @@ impl ChannelState {
                 *head
             }
         };
-        let timestamp = match draft.body {
+        let timestamp = match &draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
-            Body::Messages(_) | Body::Occupancy(_) => now.wall,
+            Body::Operation(operation) => self.versions.timestamp(operation, now.wall),
+            Body::Messages(_) | Body::Occupancy(_) | Body::Annotations(_) => now.wall,
         };
         let entry = Arc::new(Entry::of(draft, serial, timestamp));
         self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published: Published::of(&entry) });
         self.members.apply(&entry);
+        if let Body::Operation(_) = entry.body {
+            self.versions.stamped(&entry);
+        }
         entry
     }
 
@@ -350,7 +371,7 @@ impl ChannelState {
             };
             Effect::Answer { hub, session, answer: Answer::Broken(Box::new(attached)) }
         };
-        self.subscriptions.all().map(broken).collect()
+        self.subscriptions.all(head).map(broken).collect()
     }
 
     /// The occupancy, to be delivered and not kept.

@@ -14,7 +14,7 @@ use crate::{
         presence::MemberList,
         replay::Backlog,
         rules::Rules,
-        serial::Serial,
+        serial::{Place, Serial},
         window::Gap,
     },
     error::Fault,
@@ -51,6 +51,16 @@ pub struct Subscription {
     pub filter: Filter,
     /// Holds one of the places that the rules' cap counts.
     pub counted: bool,
+    /// Every entry after this that it wants is delivered to it, in order.
+    pub since: Serial,
+}
+
+impl Subscription {
+    /// Whether an append has to come as the whole message: the version before it, at `previous`, was perhaps not delivered
+    /// (`docs/protocols/ably.md §9.4`).
+    pub fn needs_whole(&self, previous: Place) -> bool {
+        previous <= self.since.place() || self.filter.wants_wholes()
+    }
 }
 
 /// Asks for an attachment, or changes the one there is.
@@ -131,6 +141,8 @@ pub struct Publish {
     pub is_ephemeral: bool,
     /// Who pays for members that it brings; none: nobody.
     pub account: Option<Account>,
+    /// An operation on a message is refused unless the operator has published the message.
+    pub own_only: bool,
     /// Why it may not be published, unless it was published before: then it is answered as it was.
     pub refusal: Option<Box<Fault>>,
 }
@@ -146,6 +158,7 @@ impl Publish {
             body,
             is_ephemeral: false,
             account: None,
+            own_only: false,
             refusal: None,
         }
     }

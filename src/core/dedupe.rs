@@ -57,7 +57,7 @@ impl Known {
     /// What a log remembers for a channel that begins anew. Not presence: its members went with the channel that was, so
     /// what is sent again is new.
     pub fn of(entry: &Entry) -> Option<Self> {
-        let is_known = entry.id != EntryId::Serial && !entry.messages().is_empty();
+        let is_known = entry.id != EntryId::Serial && entry.presence().is_empty();
         is_known.then(|| Self {
             id: entry.id.clone(),
             content: Content::of(&entry.id, &entry.body),
@@ -100,6 +100,14 @@ impl Content {
                 for event in events {
                     (event.action as u8, &event.id).hash(&mut hash);
                     write(&event.payload, Some(&event.client_id), event.extras.as_deref(), &mut hash);
+                }
+            }
+            Body::Operation(operation) => return Self(operation.digest),
+            Body::Annotations(annotations) => {
+                for annotation in annotations {
+                    (annotation.target, annotation.is_delete, &annotation.kind).hash(&mut hash);
+                    (&annotation.name, annotation.count).hash(&mut hash);
+                    write(&annotation.payload, annotation.client_id.as_ref(), annotation.extras.as_deref(), &mut hash);
                 }
             }
             Body::Occupancy(_) => {}

@@ -26,6 +26,8 @@ pub struct Filter {
     pub occupancy: bool,
     /// Its entries are not written like everybody else's: its protocol handler is asked for each.
     pub is_tailored: bool,
+    /// Wants messages that have grown by an append as a whole.
+    pub full_appends: bool,
     /// Wants only the messages that it chooses.
     pub expression: Option<Arc<Expression>>,
     every_name: bool,
@@ -46,14 +48,15 @@ impl Filter {
     /// Whether it wants anything of `entry`; `is_own`: the entry came by the attachment's connection.
     pub fn accepts(&self, entry: &Entry, is_own: bool) -> bool {
         match &entry.body {
-            Body::Messages(messages) => {
+            Body::Messages(_) | Body::Operation(_) => {
                 (self.echo || !is_own)
                     && self.modes.has(Modes::SUBSCRIBE)
-                    && (0..messages.len()).any(|index| self.wants(entry, index))
+                    && (0..entry.len()).any(|index| self.wants(entry, index))
             }
             // Clients have to know of their own members, whatever they subscribe to (RTP17a).
             Body::Presence(_) => is_own || self.modes.has(Modes::PRESENCE_SUBSCRIBE),
             Body::Occupancy(_) => self.occupancy,
+            Body::Annotations(_) => self.modes.has(Modes::ANNOTATION_SUBSCRIBE),
         }
     }
 
@@ -72,13 +75,18 @@ impl Filter {
     }
 
     fn wants_name(&self, entry: &Entry, index: usize) -> bool {
-        entry.messages().get(index).is_some_and(|message| self.names.contains(&message.name))
+        entry.subjects().get(index).is_some_and(|message| self.names.contains(&message.name))
     }
 
     /// The part of an entry that it wants, if that is not all: asked at each delivery, and nearly always that is all.
     #[inline]
     pub fn part_of(&self, entry: &Entry) -> Option<Entry> {
         (!self.accepts_all_of(entry)).then(|| entry.only(|index| self.wants(entry, index)))
+    }
+
+    /// Whether an append has to come as the whole message, since it does not get all that came before it.
+    pub const fn wants_wholes(&self) -> bool {
+        self.full_appends || !self.echo || !self.every_name || self.expression.is_some()
     }
 
     /// Whether it wants messages of all names.

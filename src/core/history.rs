@@ -1,11 +1,12 @@
 //! Reading a channel's past in pages (`docs/protocols/ably.md §8`).
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 use crate::{
     core::{
         command::Rewind,
         message::Entry,
+        operation::{Change, Latest, MessageRef},
         serial::{Place, Serial},
     },
     ids::Timestamp,
@@ -31,8 +32,13 @@ pub struct Query {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Each in the place where it was published, as it is now.
     Messages,
     Presence,
+    /// Of one message: itself, its updates and its deletes, each as it was then.
+    Versions(MessageRef),
+    /// Of one message.
+    Annotations(MessageRef),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +70,19 @@ pub struct Page {
 }
 
 impl Page {
-    fn add(&mut self, entry: &Arc<Entry>, index: usize) {
+    fn add(&mut self, entry: &Arc<Entry>, index: usize, newer: impl FnOnce() -> Option<Latest>) {
         if self.is_whole() && self.bytes < limits::PAGE_PORTION {
-            self.bytes += if index == 0 || self.items.is_empty() { entry.cost() } else { 0 };
-            self.items.push((Arc::clone(entry), index));
+            match newer() {
+                Some(newer) => {
+                    let Latest { entry, index } = newer.whole();
+                    self.bytes += entry.cost();
+                    self.items.push((entry, index));
+                }
+                None => {
+                    self.bytes += if index == 0 || self.items.is_empty() { entry.cost() } else { 0 };
+                    self.items.push((Arc::clone(entry), index));
+                }
+            }
         }
         self.places.push(ItemPosition { serial: entry.serial, index });
     }
@@ -93,11 +108,15 @@ impl Query {
         }
     }
 
-    /// The page out of `entries`, which come in the direction asked for.
-    pub fn page<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Page {
+    /// The page out of `entries`, which come in the direction asked for; `newer` knows the messages that have changed.
+    pub fn page<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a Arc<Entry>>,
+        mut newer: impl FnMut(MessageRef) -> Option<Latest>,
+    ) -> Page {
         let mut page = Page::default();
         for entry in entries {
-            if self.take(&mut page, entry).is_break() {
+            if self.take(&mut page, entry, &mut newer).is_break() {
                 break;
             }
         }
@@ -105,7 +124,12 @@ impl Query {
     }
 
     /// Takes into `page` what it wants of the next entry; breaks when the page is full and there is more.
-    pub fn take(&self, page: &mut Page, entry: &Arc<Entry>) -> ControlFlow<()> {
+    pub fn take(
+        &self,
+        page: &mut Page,
+        entry: &Arc<Entry>,
+        mut newer: impl FnMut(MessageRef) -> Option<Latest>,
+    ) -> ControlFlow<()> {
         if !self.wants(entry) {
             return ControlFlow::Continue(());
         }
@@ -114,19 +138,23 @@ impl Query {
             Direction::Forwards => Box::new(forwards),
             Direction::Backwards => Box::new(forwards.rev()),
         };
-        while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
+        let is_wanted = |index: &usize| self.is_behind(entry.serial, *index) && self.concerns(entry, *index);
+        while let Some(index) = indices.find(is_wanted) {
             if page.places.len() == self.limit {
                 page.next = page.places.last().copied();
                 return ControlFlow::Break(());
             }
-            page.add(entry, index);
+            page.add(entry, index, || match self.kind {
+                Kind::Messages => newer(MessageRef { serial: entry.serial, index: index as u16 }),
+                _ => None,
+            });
         }
         ControlFlow::Continue(())
     }
 
     /// The page when one more entry has always stood before the log that `read` is of.
     pub fn page_behind(&self, oldest: &Arc<Entry>, read: Page) -> Page {
-        let before = self.page(std::iter::once(oldest));
+        let before = self.page(std::iter::once(oldest), |_| None);
         let (mut page, rest) = match self.direction {
             Direction::Forwards => (before, read),
             Direction::Backwards => (read, before),
@@ -150,11 +178,25 @@ impl Query {
         let is_kind = match self.kind {
             Kind::Messages => !entry.messages().is_empty(),
             Kind::Presence => !entry.presence().is_empty(),
+            Kind::Versions(target) => match entry.operation() {
+                Some(operation) => operation.target == target && operation.change != Change::Append,
+                None => entry.serial == target.serial,
+            },
+            Kind::Annotations(_) => !entry.annotations().is_empty(),
         };
         is_kind
             && self.start.is_none_or(|start| entry.timestamp >= start)
             && self.end.is_none_or(|end| entry.timestamp <= end)
             && self.until.is_none_or(|until| entry.serial.place() <= until.place())
+    }
+
+    /// Whether an item of an entry of the right kind is wanted.
+    fn concerns(&self, entry: &Entry, index: usize) -> bool {
+        match self.kind {
+            Kind::Messages | Kind::Presence => true,
+            Kind::Versions(target) => entry.operation().is_some() || index == usize::from(target.index),
+            Kind::Annotations(target) => entry.annotations().get(index).is_some_and(|item| item.target == target),
+        }
     }
 
     fn is_behind(&self, serial: Serial, index: usize) -> bool {
@@ -168,7 +210,26 @@ impl Query {
     }
 }
 
-/// The newest entries with messages that `rewind` asks for, out of `entries`, newest first; they come oldest
+/// The messages that entries bring which come newest first: each once, as its newest version.
+#[derive(Debug, Default)]
+pub struct NewestFirst(HashSet<MessageRef>);
+
+impl NewestFirst {
+    /// What of the next entry is the newest version of its messages, if there is any.
+    pub fn of(&mut self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        if let Some(operation) = entry.operation() {
+            return self.0.insert(operation.target).then(|| Arc::clone(entry));
+        }
+        let messages = entry.messages();
+        let is_newest = |index: usize| !self.0.contains(&MessageRef { serial: entry.serial, index: index as u16 });
+        if self.0.is_empty() || (0..messages.len()).all(is_newest) {
+            return (!messages.is_empty()).then(|| Arc::clone(entry));
+        }
+        (0..messages.len()).any(is_newest).then(|| Arc::new(entry.only(is_newest)))
+    }
+}
+
+/// The newest messages that `rewind` asks for, out of `entries`, newest first; they come oldest
 /// first. False when `entries` ended before it had enough.
 pub fn rewind<'a>(
     entries: impl Iterator<Item = &'a Arc<Entry>>,
@@ -177,14 +238,14 @@ pub fn rewind<'a>(
 ) -> (Vec<Arc<Entry>>, bool) {
     let oldest = rewind.oldest(now);
     let (mut messages, mut is_enough) = (0, false);
-    let mut found = Vec::new();
-    for entry in entries.filter(|entry| !entry.messages().is_empty()) {
+    let (mut found, mut newest) = (Vec::new(), NewestFirst::default());
+    for entry in entries.filter_map(|entry| newest.of(entry)) {
         messages += entry.len();
         if entry.timestamp < oldest || messages > rewind.messages {
             is_enough = true;
             break;
         }
-        found.push(Arc::clone(entry));
+        found.push(entry);
         if messages == rewind.messages {
             is_enough = true;
             break;
@@ -232,8 +293,8 @@ mod tests {
                 kind: Kind::Messages, start: None, end: None, until: None, direction, limit, after: None,
             };
             let read = |query: &Query, entries: &[Arc<Entry>]| match direction {
-                Direction::Forwards => query.page(entries.iter()),
-                Direction::Backwards => query.page(entries.iter().rev()),
+                Direction::Forwards => query.page(entries.iter(), |_| None),
+                Direction::Backwards => query.page(entries.iter().rev(), |_| None),
             };
             let mut found = Vec::new();
             loop {

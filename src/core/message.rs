@@ -10,6 +10,7 @@ use crate::{
     core::{
         dedupe::Content,
         occupancy::Occupancy,
+        operation::{Annotation, Operation},
         presence::PresenceEvent,
         serial::Serial,
         wire::{FORMATS, WireFormat},
@@ -140,7 +141,8 @@ impl Draft {
         match &self.body {
             Body::Messages(messages) => messages.is_empty(),
             Body::Presence(events) => events.is_empty(),
-            Body::Occupancy(_) => false,
+            Body::Annotations(annotations) => annotations.is_empty(),
+            Body::Occupancy(_) | Body::Operation(_) => false,
         }
     }
 }
@@ -172,6 +174,10 @@ pub enum Body {
     Presence(Vec<PresenceEvent>),
     /// How many use the channel; always ephemeral.
     Occupancy(Box<Occupancy>),
+    /// A version of a message that was published before.
+    Operation(Box<Operation>),
+    /// Of messages that were published before.
+    Annotations(Vec<Annotation>),
 }
 
 /// Where the ids of an entry's items come from (`docs/protocols/ably.md §3.8`). It is also what makes a
@@ -213,11 +219,11 @@ impl Entry {
         self.frames[format.slot().index()].get_or_init(|| format.encode(self))
     }
 
-    /// The messages; none when it is of another kind.
+    /// The messages that it brings; none when it is of another kind.
     pub fn messages(&self) -> &[Message] {
         match &self.body {
             Body::Messages(messages) => messages,
-            Body::Presence(_) | Body::Occupancy(_) => &[],
+            _ => &[],
         }
     }
 
@@ -225,7 +231,17 @@ impl Entry {
     pub fn presence(&self) -> &[PresenceEvent] {
         match &self.body {
             Body::Presence(events) => events,
-            Body::Messages(_) | Body::Occupancy(_) => &[],
+            _ => &[],
+        }
+    }
+
+    /// The messages that it has something of: those that it brings, or the one that it is a version of.
+    #[inline]
+    pub fn subjects(&self) -> &[Message] {
+        match &self.body {
+            Body::Messages(messages) => messages,
+            Body::Operation(operation) => std::slice::from_ref(&operation.message),
+            _ => &[],
         }
     }
 
@@ -233,7 +249,8 @@ impl Entry {
         match &self.body {
             Body::Messages(messages) => messages.len(),
             Body::Presence(events) => events.len(),
-            Body::Occupancy(_) => 1,
+            Body::Occupancy(_) | Body::Operation(_) => 1,
+            Body::Annotations(annotations) => annotations.len(),
         }
     }
 
@@ -303,6 +320,8 @@ impl Entry {
             Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
             Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
             Body::Occupancy(_) => 0,
+            Body::Operation(operation) => operation.cost(),
+            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
         };
         size_of::<Self>() + 2 * content
     }
@@ -315,7 +334,7 @@ impl Message {
         self.name.len() + size_of_identity(self.client_id.as_ref(), self.extras.as_deref()) + self.payload.data.len()
     }
 
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         size_of::<Self>() + self.size() + self.payload.encoding.len()
     }
 }

@@ -87,6 +87,10 @@ pub struct Choice {
     reader: Option<(Filter, ConnectionId)>,
     only_messages: bool,
     ghosts: Ghosts,
+    /// No others than these items, each by its entry and its place in it; none = all.
+    only: Option<HashSet<(Place, usize)>>,
+    /// Where the attachment begins; none: appends are to be seen as they are.
+    since: Option<Serial>,
 }
 
 impl Choice {
@@ -107,12 +111,37 @@ impl Choice {
         let reader = self.reader.as_ref();
         let is_wanted =
             reader.is_none_or(|(filter, connection)| filter.accepts(entry, entry.publisher == Some(*connection)));
-        let is_wanted = is_wanted && !(self.only_messages && entry.messages().is_empty());
+        let is_wanted = is_wanted && !(self.only_messages && entry.subjects().is_empty());
         if !is_wanted {
             return None;
         }
         let part = reader.and_then(|(filter, _)| filter.part_of(entry)).map(Arc::new);
-        self.ghosts.leave_out_of(part.as_ref().unwrap_or(entry))
+        let entry = part.as_ref().unwrap_or(entry);
+        if entry.operation().is_some() || self.only.is_some() {
+            return self.version_of(entry);
+        }
+        self.ghosts.leave_out_of(entry)
+    }
+
+    fn version_of(&self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        let is_wanted = |index: &usize| {
+            let item = (entry.serial.place(), entry.original_index(*index));
+            self.only.as_ref().is_none_or(|only| only.contains(&item))
+        };
+        match (0..entry.len()).filter(is_wanted).count() {
+            0 => return None,
+            wanted if wanted < entry.len() => return Some(Arc::new(entry.only(|index| is_wanted(&index)))),
+            _ => {}
+        }
+        let grown = entry.operation().and_then(|operation| operation.grown());
+        let whole = grown.filter(|grown| self.needs_whole(grown.previous)).and_then(|_| entry.whole());
+        Some(whole.unwrap_or_else(|| Arc::clone(entry)))
+    }
+
+    /// Whether an append has to come as the whole message, by the place of the version before it.
+    pub fn needs_whole(&self, previous: Place) -> bool {
+        let wants_wholes = self.only.is_some() || self.reader.as_ref().is_some_and(|(filter, _)| filter.wants_wholes());
+        self.since.is_some_and(|since| wants_wholes || previous <= since.place())
     }
 
     /// It takes no presence event, whoever's it is.
@@ -127,7 +156,8 @@ impl Choice {
 
     /// Bytes that it keeps.
     fn cost(&self) -> usize {
-        size_of::<Self>() + self.ghosts.0.capacity() * 2 * size_of::<(Place, usize)>()
+        let items = self.ghosts.0.capacity() + self.only.as_ref().map_or(0, HashSet::capacity);
+        size_of::<Self>() + items * 2 * size_of::<(Place, usize)>()
     }
 }
 
@@ -206,16 +236,20 @@ pub fn fill(
     }
     if only_messages {
         // The attachment gets the members themselves.
-        backlog.retain(|entry| !entry.messages().is_empty());
+        backlog.retain(|entry| !entry.subjects().is_empty());
     }
     let (Some(first), Some(last)) = (backlog.first(), backlog.last()) else {
+        attached.subscription.since = attached.position;
         return attached;
     };
     if !attached.resumed {
         attached.position = first.serial.before();
     }
+    attached.subscription.since = attached.position;
     let reader = Some((attached.subscription.filter.clone(), attached.subscription.connection));
-    let choice = Arc::new(Choice { reader, only_messages, ghosts });
+    let only = matches!(start, Start::Rewind(_)).then(|| newest_only(&backlog)).flatten();
+    let since = Some(attached.position);
+    let choice = Arc::new(Choice { reader, only_messages, ghosts, only, since });
     attached.backlog = Some(Backlog { past: past(), after: first.serial.before(), upto: last.serial, choice });
     attached
 }
@@ -273,6 +307,17 @@ impl Ghosts {
             events.filter(|(index, _)| !self.has(entry, *index)).map(|(_, event)| event.clone()).collect();
         (!kept.is_empty()).then(|| Arc::new(entry.with(Body::Presence(kept))))
     }
+}
+
+/// The items of a rewind, which has each message once, as its newest version. None: no message has another version.
+fn newest_only(backlog: &[Arc<Entry>]) -> Option<HashSet<(Place, usize)>> {
+    backlog.iter().any(|entry| entry.operation().is_some()).then(|| {
+        let items = |entry: &Arc<Entry>| {
+            let place = entry.serial.place();
+            (0..entry.len()).map(|index| (place, entry.original_index(index))).collect::<Vec<_>>()
+        };
+        backlog.iter().flat_map(items).collect()
+    })
 }
 
 /// How many of the newest fit.

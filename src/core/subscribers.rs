@@ -52,6 +52,17 @@ impl<T> Subscribers<T> {
         }
     }
 
+    /// An attachment that changes has missed nothing: it began where it began before, unless it wanted less until now.
+    pub fn go_on(&self, subscription: &mut Subscription) {
+        let known = self.places.get(&subscription.id).and_then(|place| self.list.get(*place));
+        if let Some(Subscriber { subscription: known, .. }) = known
+            && known.filter == subscription.filter
+            && known.since.place() < subscription.since.place()
+        {
+            subscription.since = known.since;
+        }
+    }
+
     pub fn unsubscribe(&mut self, id: AttachmentId) {
         let Some(place) = self.places.remove(&id) else {
             return;
@@ -89,7 +100,7 @@ impl<T> Subscribers<T> {
         }
         self.delivered = entry.serial;
         // Who published messages gets them with the echo only. Of presence everybody gets their own.
-        let silent = entry.publisher.filter(|_| matches!(entry.body, Body::Messages(_)));
+        let silent = entry.publisher.filter(|_| matches!(entry.body, Body::Messages(_) | Body::Operation(_)));
         let hears = |subscriber: &&Subscriber<T>| {
             let Subscription { filter, connection, .. } = &subscriber.subscription;
             filter.echo || silent != Some(*connection)

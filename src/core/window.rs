@@ -6,11 +6,14 @@ use thiserror::Error;
 
 use crate::{
     core::{
+        budget::Account,
         command::Rewind,
-        history::{self, Direction, Page, Query},
-        message::Entry,
+        history::{self, Direction, Kind, Page, Query},
+        message::{Body, Entry},
+        operation::{Latest, MessageRef, Operation, Touch},
         replay::{Choice, Found, Portion, Read, Wanted},
         serial::{Epoch, Place, Serial},
+        touches::Touches,
     },
     ids::Timestamp,
 };
@@ -46,11 +49,14 @@ pub struct Window {
     dropped: Option<Serial>,
     /// By how many milliseconds a serial was ahead of its entry's time, at most: the clock may be set back.
     skew: u64,
+    /// Which of the entries concern messages that were published before.
+    touches: Touches,
 }
 
 impl Window {
     pub const fn new(epoch: Epoch) -> Self {
-        Self { epoch, entries: VecDeque::new(), bytes: 0, last: None, dropped: None, skew: 0 }
+        let touches = Touches::new();
+        Self { epoch, entries: VecDeque::new(), bytes: 0, last: None, dropped: None, skew: 0, touches }
     }
 
     /// Goes on with a log of which nothing is at hand: its newest entry, and the newest one that will not be
@@ -86,6 +92,9 @@ impl Window {
         self.bytes += entry.cost();
         self.last = Some(entry.serial);
         self.skew = self.skew.max(entry.skew());
+        if touches_others(&entry) {
+            self.touches.add(&entry);
+        }
         self.entries.push_back((now, entry));
         self.trim(now, bounds);
     }
@@ -113,6 +122,9 @@ impl Window {
         };
         self.bytes -= oldest.cost();
         self.dropped = Some(oldest.serial);
+        if touches_others(&oldest) {
+            self.touches.remove(&oldest);
+        }
         true
     }
 
@@ -181,11 +193,74 @@ impl Window {
 
     /// A page of what is kept.
     pub fn page(&self, query: &Query) -> Page {
+        let newer = |target| if self.touches.is_empty() { None } else { self.changed(target) };
+        if let Kind::Versions(target) | Kind::Annotations(target) = query.kind {
+            let mut entries = self.touching(target, query.kind);
+            if query.direction == Direction::Backwards {
+                entries.reverse();
+            }
+            return query.page(entries.into_iter(), newer);
+        }
         let entries = self.between(query.places(self.skew));
         match query.direction {
-            Direction::Forwards => query.page(entries),
-            Direction::Backwards => query.page(entries.rev()),
+            Direction::Forwards => query.page(entries, newer),
+            Direction::Backwards => query.page(entries.rev(), newer),
         }
+    }
+
+    /// The entries that a page of one message is made of, oldest first.
+    fn touching(&self, target: MessageRef, kind: Kind) -> Vec<&Arc<Entry>> {
+        if target.serial.epoch() != self.epoch {
+            return Vec::new();
+        }
+        let is_versions = matches!(kind, Kind::Versions(_));
+        let own = is_versions.then_some(target.serial.place());
+        let touch = if is_versions { Touch::Version } else { Touch::Annotation };
+        own.into_iter().chain(self.touches.of(target, touch)).filter_map(|place| self.at(place)).collect()
+    }
+
+    /// A message as it is now, as far as that is known; none: it is not here.
+    pub fn newest(&self, target: MessageRef) -> Option<Latest> {
+        if target.serial.epoch() != self.epoch {
+            return None;
+        }
+        self.changed(target).or_else(|| {
+            let entry = self.at(target.serial.place())?;
+            let index = usize::from(target.index);
+            (index < entry.messages().len()).then(|| Latest { entry: Arc::clone(entry), index })
+        })
+    }
+
+    /// The newest operation on a message whose outcome is known.
+    fn changed(&self, target: MessageRef) -> Option<Latest> {
+        let newest = |touch| {
+            let entries = self.touches.of(target, touch).rev().filter_map(|place| self.at(place));
+            let mut entries = entries.filter(|entry| entry.operation().is_some_and(Operation::is_complete));
+            entries.next()
+        };
+        let newest = [Touch::Version, Touch::Append].into_iter().filter_map(newest);
+        let newest = newest.max_by_key(|entry| entry.serial.place())?;
+        Some(Latest { entry: Arc::clone(newest), index: 0 })
+    }
+
+    /// Finds out what appends have made of their messages that were appended by another run, or by a channel that died;
+    /// `older` knows the versions before them that are not here.
+    pub fn complete(&self, account: &Account, mut older: impl FnMut(&Entry) -> Option<Latest>) {
+        if self.touches.is_empty() {
+            return;
+        }
+        for entry in self.entries() {
+            if let Some(operation) = entry.operation().filter(|operation| !operation.is_complete())
+                && let Some(latest) = self.newest(operation.target).or_else(|| older(entry))
+            {
+                operation.grow(&latest, Some(account));
+            }
+        }
+    }
+
+    fn at(&self, place: Place) -> Option<&Arc<Entry>> {
+        let at = self.entries.binary_search_by_key(&place, |(_, entry)| entry.serial.place()).ok()?;
+        self.entries.get(at).map(|(_, entry)| entry)
     }
 
     /// The entries from one place to another, both included, oldest first.
@@ -194,6 +269,10 @@ impl Window {
         let end = self.entries.partition_point(|(_, entry)| entry.serial.place() <= last);
         self.entries.range(first.min(end)..end).map(|(_, entry)| entry)
     }
+}
+
+const fn touches_others(entry: &Entry) -> bool {
+    matches!(entry.body, Body::Operation(_) | Body::Annotations(_))
 }
 
 #[cfg(test)]

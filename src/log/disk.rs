@@ -34,6 +34,7 @@ mod channel;
 pub mod check;
 pub(super) mod encoding;
 mod handover;
+mod messages;
 mod open_channel;
 mod past;
 mod reader;
@@ -182,6 +183,8 @@ impl Log for DiskLog {
             tracing::error!(%error, "the log of a channel cannot be read; nothing can be published to it");
             Arc::new(OpenChannel::new(self, channel.app()))
         });
+        // What a channel that died has not taken.
+        open.state.lock().window.complete(&self.memory.account(channel.app()), |_| None);
         Box::new(DiskChannel::new(self, channel.clone(), open))
     }
 

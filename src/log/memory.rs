@@ -18,13 +18,14 @@ use crate::{
         dedupe::Known,
         history::Query,
         message::Entry,
+        operation::MessageRef,
         replay::{Choice, Found, Past, Read, Wanted},
         serial::{Epoch, Mint, Serial},
         window::{Bounds, Window},
     },
     ids::{AppId, ChannelName},
     limits,
-    log::{ChannelLog, Later, Log, PageRead, kept::KeptWindow},
+    log::{ChannelLog, Later, Log, MessageRead, PageRead, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -127,11 +128,9 @@ impl MemoryLog {
 
 impl Log for MemoryLog {
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
-        Box::new(ChannelWindow {
-            window: self.window(channel),
-            bounds: self.bounds,
-            is_sealed: Arc::clone(&self.is_sealed),
-        })
+        let window = self.window(channel);
+        window.lock().complete(&self.account(channel.app()), |_| None);
+        Box::new(ChannelWindow { window, bounds: self.bounds, is_sealed: Arc::clone(&self.is_sealed) })
     }
 
     fn close(&self, channel: &ChannelName) {
@@ -204,6 +203,10 @@ impl ChannelLog for ChannelWindow {
         let window = self.window.lock();
         let is_kept = query.until.is_none_or(|until| window.reaches(until).is_ok());
         Poll::Ready(Ok(is_kept.then(|| window.page(query))))
+    }
+
+    fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        Poll::Ready(Ok(self.window.lock().newest(target)))
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

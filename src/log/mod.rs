@@ -8,6 +8,7 @@ use crate::{
         dedupe::Known,
         history::{Page, Query},
         message::Entry,
+        operation::{Latest, MessageRef},
         replay::{Choice, Found, Past, Wanted},
         serial::Mint,
     },
@@ -63,6 +64,9 @@ pub trait Log: Send + Sync {
 /// A page of the past; none when nothing is kept any more of what came before the position that it was to end at.
 pub type PageRead = Result<Option<Page>, StoreError>;
 
+/// A message as it is; none: the log has it not.
+pub type MessageRead = Result<Option<Latest>, StoreError>;
+
 /// The log of one channel, in the hands of the channel's actor.
 pub trait ChannelLog: Send {
     /// Mints the serials that follow the newest entry, those included that are not on disk yet.
@@ -94,6 +98,9 @@ pub trait ChannelLog: Send {
 
     /// A page of the past.
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead>;
+
+    /// A message as it is, with what was done to it.
+    fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead>;
 
     /// Drops the oldest entries from memory, so many bytes of them; false when there are none.
     fn give_up(&mut self, bytes: usize) -> bool;

@@ -15,7 +15,8 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use crate::{
     actors::{
         broker::Broker,
-        channels::commit_queue::CommitQueue,
+        channels::commit_queue::{Asker, CommitQueue},
+        channels::operations::{self, Operations},
         channels::shared::Shared,
         channels::undone::{Command, Order, Owed},
         fanout::{HubHandle, HubMessage},
@@ -55,6 +56,8 @@ pub struct Channel {
     expiring: Option<(Duration, SpawnHandle)>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
+    /// Operations on messages that wait for what is known of them.
+    pub(in crate::actors) operations: Operations,
     /// The occupancy will be sent soon.
     counting: bool,
     /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
@@ -164,6 +167,7 @@ impl Channel {
             sweeping,
             expiring: None,
             commit_queue: CommitQueue::default(),
+            operations: Operations::default(),
             counting: false,
             worker,
             traffic,
@@ -312,7 +316,7 @@ impl Channel {
         // What nobody publishes after is not missed for long either.
         self.ask_log(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
-        let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0);
+        let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0) && self.operations.is_empty();
         if is_empty && self.state.is_idle() && self.commit_queue.is_empty() && is_answered {
             self.retired = true;
             ctx.cancel_future(self.sweeping);
@@ -431,6 +435,9 @@ impl Handler<Command<Publish>> for Channel {
             && reply.hub == self.worker.hub.id
         {
             self.worker.serve_first(reply.session);
+        }
+        if operations::target_of(&publish).is_some() {
+            return self.operate(Source::Realtime, publish, reply.map(Asker::Transport), ctx);
         }
         let outcome = self.publish(Source::Realtime, publish, ctx);
         if let Some(reply) = reply {

@@ -10,7 +10,7 @@ use crate::{
         accounts::{Full, Kind},
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
-        channels::shared::Publishing,
+        channels::shared::{self, Publishing},
         channels::undone::Owed,
     },
     core::{
@@ -85,11 +85,8 @@ impl Channel {
         let now = self.now();
         let draft = match self.state.judge(now, publish)? {
             Judged::Known(published) => return Ok(Publishing::Kept(published)),
-            Judged::New(draft) if self.shared.is_none() => draft,
-            Judged::New(draft) => match self.ask_to_append(draft, ctx) {
-                Ok(asked) => return Ok(asked),
-                Err(draft) => draft,
-            },
+            Judged::New(draft) if self.shared.is_none() || shared::stays_here(&draft) => draft,
+            Judged::New(draft) => return self.ask_to_append(draft, ctx),
         };
         Ok(Publishing::Kept(self.append(now, draft, ctx)))
     }
@@ -210,8 +207,10 @@ impl Channel {
 
     pub(super) fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
         self.state.take(now, &entry);
-        if matches!(entry.body, Body::Presence(_)) {
-            self.count_soon(ctx);
+        match entry.body {
+            Body::Presence(_) => self.count_soon(ctx),
+            Body::Operation(_) => self.state.versions.taken(&entry),
+            _ => {}
         }
         if !matches!(entry.body, Body::Occupancy(_)) {
             self.worker.count(|counters| counters.published += 1);
@@ -304,6 +303,9 @@ impl Handler<Committed> for Channel {
         }
         self.commit_queue.committed(serial, &outcome);
         self.release(ctx);
+        if !self.operations.is_empty() {
+            self.go_on_operating(ctx);
+        }
     }
 }
 
@@ -314,6 +316,9 @@ impl Handler<PastRead> for Channel {
         if let Some(effect) = self.commit_queue.read() {
             self.finish(effect, found);
             self.release(ctx);
+            if !self.operations.is_empty() {
+                self.go_on_operating(ctx);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod commit_queue;
 pub mod directory;
 mod effects;
 mod names;
+mod operations;
 pub mod questions;
 mod shared;
 pub mod undone;

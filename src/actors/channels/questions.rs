@@ -9,19 +9,20 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{
         broker::Broker,
-        channels::{channel::Channel, commit_queue::Asker, shared::Publishing},
+        channels::{channel::Channel, commit_queue::Asker, operations, shared::Publishing},
     },
     core::{
         command::Publish,
         dedupe::Published,
         history::{Page, Query},
         occupancy::Occupancy,
+        operation::{Latest, MessageRef},
         presence::{MembersPage, MembersQuery},
         stats::Source,
     },
     error::Fault,
     ids::ChannelName,
-    log::PageRead,
+    log::{MessageRead, PageRead},
 };
 
 /// Publishes, and waits until it is in the log.
@@ -39,6 +40,11 @@ pub(in crate::actors) struct AppendAll(pub Vec<Publish>);
 #[derive(Message)]
 #[rtype(result = "Result<Page, Fault>")]
 pub(in crate::actors) struct Past(pub Query);
+
+/// A message as it is.
+#[derive(Message)]
+#[rtype(result = "Result<Latest, Fault>")]
+pub(in crate::actors) struct Newest(pub MessageRef);
 
 /// Some of those present.
 #[derive(Message)]
@@ -67,14 +73,25 @@ impl Channel {
 
     /// What was published, when the log has it.
     fn once_kept(&mut self, publishing: Publishing) -> Answered<Published> {
-        let (asker, outcome) = oneshot::channel();
+        match publishing {
+            Publishing::Kept(published) if self.commit_queue.is_empty() => answer(Ok(published)),
+            _ => {
+                let (asker, outcome) = oneshot::channel();
+                self.tell_once_kept(asker, publishing);
+                answered(outcome)
+            }
+        }
+    }
+
+    /// The same for whoever waits already.
+    pub(super) fn tell_once_kept(&mut self, asker: oneshot::Sender<Result<Published, Fault>>, publishing: Publishing) {
         match (publishing, &mut self.shared) {
-            (Publishing::Kept(published), _) if self.commit_queue.is_empty() => return answer(Ok(published)),
+            // The request may have ended.
+            (Publishing::Kept(published), _) if self.commit_queue.is_empty() => drop(asker.send(Ok(published))),
             (Publishing::Kept(published), _) => self.commit_queue.outcome(Asker::Request(asker), published),
             (Publishing::Asked(ticket), Some(shared)) => shared.answer_to(ticket, Asker::Request(asker)),
             (Publishing::Asked(_), None) => {}
         }
-        answered(outcome)
     }
 }
 
@@ -124,6 +141,14 @@ impl Broker {
         ask(self.directory.channel(name, self, None)?, Past(query)).await
     }
 
+    /// A message as it is, with all that was appended to it.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], or it cannot be read.
+    pub async fn message(self: &Arc<Self>, name: &ChannelName, target: MessageRef) -> Result<Latest, Fault> {
+        ask(self.directory.channel(name, self, None)?, Newest(target)).await
+    }
+
     /// A page of those present.
     ///
     /// # Errors
@@ -147,6 +172,11 @@ impl Handler<Append> for Channel {
     fn handle(&mut self, question: Append, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
             return self.pass_on_question(question);
+        }
+        if operations::target_of(&question.0).is_some() {
+            let (asker, outcome) = oneshot::channel();
+            self.operate(Source::Rest, question.0, Some(Asker::Request(asker)), ctx);
+            return answered(outcome);
         }
         match self.publish(Source::Rest, question.0, ctx) {
             Ok(publishing) => self.once_kept(publishing),
@@ -212,6 +242,37 @@ impl Handler<Past> for Channel {
         match (read, pending) {
             (Poll::Ready(read), _) => answer(finish(read)),
             (Poll::Pending, Some(page)) => Box::pin(async move { page.await.map_or(Err(Fault::Internal), finish) }),
+            (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        }
+    }
+}
+
+impl Handler<Newest> for Channel {
+    type Result = Answered<Latest>;
+
+    fn handle(&mut self, Newest(target): Newest, ctx: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(Newest(target));
+        }
+        self.note_opened(ctx);
+        let mut pending = None;
+        let mut later = || -> Box<dyn FnOnce(MessageRead) + Send> {
+            let (asker, read) = oneshot::channel();
+            pending = Some(read);
+            // The request may have ended.
+            Box::new(move |read| drop(asker.send(read)))
+        };
+        let finish = |read: MessageRead| match read {
+            Ok(Some(latest)) => Ok(latest.whole()),
+            Ok(None) => Err(Fault::NotFound { what: "a message with this serial" }),
+            Err(error) => {
+                tracing::error!(%error, "a message cannot be read");
+                Err(Fault::Internal)
+            }
+        };
+        match (self.log.newest(target, &mut later), pending) {
+            (Poll::Ready(read), _) => answer(finish(read)),
+            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
             (Poll::Pending, None) => answer(Err(Fault::Internal)),
         }
     }

@@ -142,19 +142,26 @@ impl Shared {
     }
 }
 
+/// What concerns members, or nobody, is no concern of other nodes.
+pub(super) const fn stays_here(draft: &Draft) -> bool {
+    draft.is_empty() || matches!(draft.body, Body::Presence(_))
+}
+
 fn hears(channel: Addr<Channel>) -> impl Fn(News) + Send + 'static {
     // What finds the mailbox full is missed, and read when the next one does not link.
     move |news| drop(channel.try_send(Heard(news)))
 }
 
 impl Channel {
-    /// Asks the log to append what is kept, and to publish the rest; what concerns members, or nobody, stays here.
-    pub(super) fn ask_to_append(&mut self, draft: Draft, ctx: &Context<Self>) -> Result<Publishing, Draft> {
-        let Some(shared) =
-            self.shared.as_mut().filter(|_| !draft.is_empty() && !matches!(draft.body, Body::Presence(_)))
-        else {
-            return Err(draft);
-        };
+    /// Asks the log to append what is kept, and to publish the rest.
+    pub(super) fn ask_to_append(&mut self, draft: Draft, ctx: &Context<Self>) -> Result<Publishing, Fault> {
+        let shared = self.shared.as_mut().ok_or(Fault::Internal)?;
+        match draft.body {
+            // They are judged by what was published before, and others may publish at the same time.
+            Body::Operation(_) => return Err(Fault::NotShared { what: "updates, deletes and appends of messages" }),
+            Body::Annotations(_) => return Err(Fault::NotShared { what: "annotations" }),
+            Body::Messages(_) | Body::Presence(_) | Body::Occupancy(_) => {}
+        }
         let (content, head) = (draft.content, shared.chain.head());
         let entry = Entry::of(draft, head, self.worker.broker.clock.now());
         shared.last.0 += 1;

@@ -141,6 +141,9 @@ impl Drop for Channel {
                 self.tell_undone(reply.hub, Undone::Publish(reply));
             }
         }
+        for reply in self.operations.abandon() {
+            self.tell_undone(reply.hub, Undone::Publish(reply));
+        }
         match self.owed.take() {
             Some(Owed::Publish(reply)) => self.tell_undone(reply.hub, Undone::Publish(reply)),
             Some(Owed::Attachment { hub, id }) => self.tell_undone(hub, Undone::Failed(id)),

@@ -3,15 +3,28 @@
 //! Messages from other threads come through the mailbox of the [`Hub`](super::hub::Hub); a channel of the
 //! same thread calls directly.
 
+use std::rc::Rc;
+
 use crate::{
-    actors::{fanout::hub::HubMessage, worker::Worker},
+    actors::{fanout::hub::HubMessage, transport::Session, worker::Worker},
     core::{
         command::{Answer, AttachmentId},
         message::Entry,
+        operation::Operation,
         subscribers::Subscriber,
     },
     ids::{ChannelName, SessionId},
 };
+
+/// Puts an entry into the outbox of one attachment; how many bytes it has there.
+#[inline]
+fn hand(Subscriber { subscription, handle: session }: &Subscriber<Rc<Session>>, entry: &Entry) -> Option<usize> {
+    if subscription.filter.is_tailored {
+        session.deliver_tailored(subscription.id.alias, &subscription.filter, entry)
+    } else {
+        session.deliver(&subscription.filter, entry)
+    }
+}
 
 impl Worker {
     pub(in crate::actors) fn receive(&self, message: HubMessage) {
@@ -41,17 +54,19 @@ impl Worker {
             return;
         };
         let (mut deliveries, mut bytes) = (0, 0);
-        local.subscribers.deliver(entry, |Subscriber { subscription, handle: session }| {
-            let delivered = if subscription.filter.is_tailored {
-                session.deliver_tailored(subscription.id.alias, &subscription.filter, entry)
-            } else {
-                session.deliver(&subscription.filter, entry)
-            };
+        let mut count = |delivered: Option<usize>| {
             if let Some(length) = delivered {
                 deliveries += 1;
                 bytes += length as u64;
             }
-        });
+        };
+        match entry.operation().and_then(Operation::grown) {
+            None => local.subscribers.deliver(entry, |subscriber| count(hand(subscriber, entry))),
+            Some(grown) => local.subscribers.deliver(entry, |subscriber| {
+                let whole = subscriber.subscription.needs_whole(grown.previous).then(|| entry.whole()).flatten();
+                count(hand(subscriber, whole.as_deref().unwrap_or(entry)));
+            }),
+        }
         if deliveries == 0 {
             return;
         }

@@ -22,13 +22,14 @@ use crate::{
         frame,
         history::Query,
         message::{Entry, EntryId, Message, Payload},
+        operation::MessageRef,
         replay::{Choice, Found, Past, Wanted},
         serial::{Epoch, Mint},
         window::Bounds,
     },
     error::Fault,
     ids::{AppId, ChannelName, ConnectionId},
-    log::{ChannelLog, Later, Log, PageRead, StoreError, memory::MemoryLog},
+    log::{ChannelLog, Later, Log, MessageRead, PageRead, StoreError, memory::MemoryLog},
 };
 
 const BUSY: &str = "refused: the server is busy, try again";
@@ -148,6 +149,10 @@ impl ChannelLog for Odd {
 
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
         self.log.page(query, later)
+    }
+
+    fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        self.log.newest(target, later)
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

@@ -9,6 +9,7 @@ use crate::{
         filter::Filter,
         hashing::FastMap,
         occupancy::Occupancy,
+        serial::Serial,
     },
     ids::{ConnectionId, SessionId},
 };
@@ -81,17 +82,17 @@ impl Subscriptions {
         self.has(first) || self.aliased.range(first..=last).next().is_some()
     }
 
-    /// Every attachment, with its hub.
-    pub fn all(&self) -> impl Iterator<Item = (HubId, Subscription)> + '_ {
-        self.attachments.iter().map(|(id, attachment)| {
+    /// Every attachment, with its hub, as one that begins at `since`.
+    pub fn all(&self, since: Serial) -> impl Iterator<Item = (HubId, Subscription)> + '_ {
+        self.attachments.iter().map(move |(id, attachment)| {
             let Attachment { hub, connection, ref filter, counted } = *attachment;
-            (hub, Subscription { id: *id, connection, filter: filter.clone(), counted })
+            (hub, Subscription { id: *id, connection, filter: filter.clone(), counted, since })
         })
     }
 
     /// Adds the attachment, or changes what it wants.
     pub fn add(&mut self, hub: HubId, subscription: Subscription) {
-        let Subscription { id, connection, filter, counted } = subscription;
+        let Subscription { id, connection, filter, counted, .. } = subscription;
         self.observers += usize::from(filter.occupancy);
         self.occupancy.add(filter.modes);
         match self.attachments.entry(id) {

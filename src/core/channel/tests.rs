@@ -150,6 +150,7 @@ fn publish(number: u8, id: EntryId, body: Body) -> Publish {
         body,
         is_ephemeral: false,
         account: None,
+        own_only: false,
         refusal: None,
     }
 }
@@ -316,6 +317,7 @@ fn a_hub_that_subscribes_anew_gets_what_it_has_missed() {
         connection: connection(number),
         filter: Filter::named(),
         counted: true,
+        since: Serial::at(Epoch::new(1), (0, 0)),
     };
     let delivered = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
     let effect = channel.0.resubscribe(Resubscribe {

@@ -100,6 +100,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
             connection: ConnectionId::from_bytes([1; 9]),
             filter: Filter::new(Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE, true),
             counted: false,
+            since: mint.position(),
         },
         is_change,
         head: mint.position(),

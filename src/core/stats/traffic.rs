@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 use crate::core::{
     message::{Body, Entry, Message},
+    operation::Annotation,
     presence::PresenceEvent,
 };
 
@@ -92,6 +93,10 @@ fn weigh(body: &Body) -> Option<(Kind, Volume)> {
     let (kind, count, data) = match body {
         Body::Messages(messages) => (Kind::Messages, messages.len(), messages.iter().map(|item| item.size()).sum()),
         Body::Presence(events) => (Kind::Presence, events.len(), events.iter().map(|item| item.size()).sum()),
+        Body::Operation(operation) => (Kind::Messages, 1, operation.size()),
+        Body::Annotations(annotations) => {
+            (Kind::Messages, annotations.len(), annotations.iter().map(|item| item.size()).sum())
+        }
         Body::Occupancy(_) => return None,
     };
     let data: usize = data;
@@ -137,6 +142,8 @@ impl Traffic {
         let (kind, size) = match &entry.body {
             Body::Messages(messages) => (Kind::Messages, messages.get(index).map(Message::size)),
             Body::Presence(events) => (Kind::Presence, events.get(index).map(PresenceEvent::size)),
+            Body::Operation(operation) => (Kind::Messages, Some(operation.size())),
+            Body::Annotations(annotations) => (Kind::Messages, annotations.get(index).map(Annotation::size)),
             Body::Occupancy(_) => return,
         };
         if let Some(size) = size {

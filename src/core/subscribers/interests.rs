@@ -87,13 +87,15 @@ impl Interests {
     /// Who wants something of `entry`, of the `len` there are; whether they hear themselves is another question.
     pub fn in_entry<'a>(&'a self, entry: &Entry, len: usize) -> Interested<impl Iterator<Item = usize> + use<'a>> {
         let (first, second, own) = match &entry.body {
-            Body::Messages(_) if !self.chosen.is_empty() => return Interested::Unknown,
+            Body::Messages(_) | Body::Operation(_) if !self.chosen.is_empty() => return Interested::Unknown,
             // Who lists several of the names would come up more than once.
             Body::Messages(messages) if messages.len() > 1 && !self.named.is_empty() => return Interested::Unknown,
             Body::Messages(messages) => {
                 let named = messages.first().and_then(|message| self.named.get(&message.name));
                 (Some(&self.every_message), named, None)
             }
+            Body::Operation(operation) => (Some(&self.every_message), self.named.get(&operation.message.name), None),
+            Body::Annotations(_) => return Interested::Unknown,
             Body::Presence(_) => (Some(&self.presence), None, entry.publisher),
             Body::Occupancy(_) => (Some(&self.occupancy), None, None),
         };

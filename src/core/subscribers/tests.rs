@@ -24,7 +24,13 @@ fn id(number: u8) -> AttachmentId {
 fn subscription(number: u8, name: &str) -> Subscription {
     let mut filter = Filter::named();
     filter.add(name.into());
-    Subscription { id: id(number), connection: ConnectionId::from_bytes([number; 9]), filter, counted: false }
+    Subscription {
+        id: id(number),
+        connection: ConnectionId::from_bytes([number; 9]),
+        filter,
+        counted: false,
+        since: Mint::new(Epoch::new(1)).position(),
+    }
 }
 
 #[test]
@@ -91,7 +97,13 @@ const SUBSCRIBERS: [u32; 2] = [100, 10_000];
 fn numbered(number: u32, filter: Filter) -> Subscription {
     let [a, b, c, d] = number.to_be_bytes();
     let id = AttachmentId { session: SessionId::from_number(number.into()), alias: 0 };
-    Subscription { id, connection: ConnectionId::from_bytes([0, 0, 0, 0, 0, a, b, c, d]), filter, counted: false }
+    Subscription {
+        id,
+        connection: ConnectionId::from_bytes([0, 0, 0, 0, 0, a, b, c, d]),
+        filter,
+        counted: false,
+        since: Mint::new(Epoch::new(1)).position(),
+    }
 }
 
 /// As many as `count`, with what each wants.

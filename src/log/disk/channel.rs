@@ -7,6 +7,7 @@ use crate::{
         dedupe::Known,
         history::Query,
         message::Entry,
+        operation::MessageRef,
         replay::{Choice, Found, Past, Wanted},
         serial::Mint,
         window::Bounds,
@@ -14,12 +15,12 @@ use crate::{
     ids::ChannelName,
     limits,
     log::{
-        ChannelLog, Later, PageRead,
+        ChannelLog, Later, MessageRead, PageRead,
         disk::{
-            DiskLog, encoding,
+            DiskLog, encoding, messages,
             open_channel::OpenChannel,
-            past::{DiskPast, PageReading, Reading},
-            rows::{self, ChannelRow, ENTRIES, PRESENCE},
+            past::{DiskPast, MessageReading, PageReading, Reading},
+            rows::{self, BY_MESSAGE, ChannelRow, ENTRIES, PRESENCE},
         },
     },
     store::{StoreError, engine::Writing},
@@ -66,12 +67,16 @@ impl ChannelLog for DiskChannel {
         drop(state);
 
         let is_presence = !entry.presence().is_empty();
+        let touch_keys = messages::touch_keys(open.row.id, &entry);
         let work = move |rows: &mut Writing<'_>| {
             if let Some((name, row)) = &row {
                 note_row(rows, name, row, skew)?;
             }
             if is_presence {
                 rows.put(PRESENCE, &key, &[])?;
+            }
+            for key in &touch_keys {
+                rows.put(BY_MESSAGE, key, &[])?;
             }
             rows.put(ENTRIES, &key, &value)
         };
@@ -118,6 +123,10 @@ impl ChannelLog for DiskChannel {
 
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
         self.past.answer(PageReading::new(query.clone()), later)
+    }
+
+    fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        self.past.answer(MessageReading(target), later)
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

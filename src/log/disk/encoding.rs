@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use crate::{
     core::{
         message::{Body, Data, Entry, EntryId, Extras, Message, Payload},
+        operation::{Annotation, Change, MessageRef, Operation, Origin, Version},
         presence::{PresenceAction, PresenceEvent},
         serial::Serial,
     },
@@ -26,6 +27,8 @@ const ID_ITEM: u8 = 3;
 
 const MESSAGES: u8 = 0;
 const PRESENCE: u8 = 1;
+const OPERATION: u8 = 2;
+const ANNOTATIONS: u8 = 3;
 
 const DATA_NONE: u8 = 0;
 const DATA_TEXT: u8 = 1;
@@ -37,6 +40,8 @@ const HEAD_BYTES: usize = 128 + limits::MESSAGE_ID_BYTES;
 const ENTER: u8 = 0;
 const LEAVE: u8 = 1;
 const UPDATE: u8 = 2;
+
+const CHANGES: [Change; 3] = [Change::Update, Change::Delete, Change::Append];
 
 /// The bytes of an entry that is no occupancy.
 pub fn encode(entry: &Entry) -> Vec<u8> {
@@ -71,6 +76,17 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
                 out.event(event);
             }
         }
+        Body::Operation(operation) => {
+            out.0.push(OPERATION);
+            out.operation(operation);
+        }
+        Body::Annotations(annotations) => {
+            out.0.push(ANNOTATIONS);
+            out.number(annotations.len() as u64);
+            for annotation in annotations {
+                out.annotation(annotation);
+            }
+        }
         // Always ephemeral: no log has one.
         Body::Occupancy(_) => {
             out.0.push(MESSAGES);
@@ -98,6 +114,8 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
     let body = match from.byte()? {
         MESSAGES => Body::Messages(from.list(In::message)?),
         PRESENCE => Body::Presence(from.list(In::event)?),
+        OPERATION => Body::Operation(Box::new(from.operation(serial)?)),
+        ANNOTATIONS => Body::Annotations(from.list(|from| from.annotation(serial))?),
         _ => return None,
     };
     let is_whole = from.0.is_empty();
@@ -106,8 +124,17 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
 
 /// Whether the entry has presence events, by what stands before its items: of a long entry the rest is not looked at.
 pub fn is_presence(bytes: &[u8]) -> bool {
+    kind_of(bytes) == Some(PRESENCE)
+}
+
+/// Whether it concerns messages that were published before it.
+pub fn touches(bytes: &[u8]) -> bool {
+    matches!(kind_of(bytes), Some(OPERATION | ANNOTATIONS))
+}
+
+fn kind_of(bytes: &[u8]) -> Option<u8> {
     let head = &bytes[..bytes.len().min(HEAD_BYTES)];
-    kind(&mut In(Bytes::copy_from_slice(head))) == Some(PRESENCE)
+    kind(&mut In(Bytes::copy_from_slice(head)))
 }
 
 fn kind(from: &mut In) -> Option<u8> {
@@ -184,6 +211,39 @@ impl Out {
             out.bytes(id.as_str().as_bytes());
         });
         self.extras(message.extras.as_deref());
+    }
+
+    fn target(&mut self, target: MessageRef) {
+        let ((millis, counter), index) = target.place();
+        self.number(millis);
+        self.number(counter.into());
+        self.number(index.into());
+    }
+
+    fn operation(&mut self, operation: &Operation) {
+        let Operation { target, change, message, origin, version, digest, .. } = operation;
+        self.target(*target);
+        self.0.push(CHANGES.iter().position(|known| known == change).unwrap_or_default() as u8);
+        self.0.extend_from_slice(&digest.to_be_bytes());
+        self.bytes(origin.id.as_bytes());
+        self.number(origin.timestamp.millis());
+        self.option(origin.publisher, |out, connection| out.0.extend_from_slice(&connection.to_bytes()));
+        self.option(version.client_id.as_ref(), |out, id| out.bytes(id.as_str().as_bytes()));
+        self.option(version.description.as_ref(), |out, text| out.bytes(text.as_bytes()));
+        self.extras(version.metadata.as_deref());
+        self.message(message);
+    }
+
+    fn annotation(&mut self, annotation: &Annotation) {
+        let Annotation { target, is_delete, kind, name, count, client_id, payload, extras } = annotation;
+        self.target(*target);
+        self.0.push(u8::from(*is_delete));
+        self.bytes(kind.as_bytes());
+        self.bytes(name.as_bytes());
+        self.option(*count, |out, count| out.number(count));
+        self.option(client_id.as_ref(), |out, id| out.bytes(id.as_str().as_bytes()));
+        self.payload(payload);
+        self.extras(extras.as_deref());
     }
 
     fn event(&mut self, event: &PresenceEvent) {
@@ -280,6 +340,42 @@ impl In {
             name: self.text()?,
             payload: self.payload()?,
             client_id: self.option(Self::client)?,
+            extras: self.option(Self::extras)?,
+        })
+    }
+
+    fn target(&mut self, serial: Serial) -> Option<MessageRef> {
+        let (millis, counter) = (self.number()?, u16::try_from(self.number()?).ok()?);
+        let index = u16::try_from(self.number()?).ok()?;
+        Some(MessageRef { serial: Serial::at(serial.epoch(), (millis, counter)), index })
+    }
+
+    fn operation(&mut self, serial: Serial) -> Option<Operation> {
+        let target = self.target(serial)?;
+        let change = *CHANGES.get(usize::from(self.byte()?))?;
+        let digest = u64::from_be_bytes(self.take(8)?[..].try_into().ok()?);
+        let origin = Origin {
+            id: self.text()?,
+            timestamp: Timestamp::from_millis(self.number()?),
+            publisher: self.option(Self::connection)?,
+        };
+        let version = Version {
+            client_id: self.option(Self::client)?,
+            description: self.option(Self::text)?,
+            metadata: self.option(Self::extras)?,
+        };
+        Some(Operation::stored(target, change, self.message()?, origin, version, digest))
+    }
+
+    fn annotation(&mut self, serial: Serial) -> Option<Annotation> {
+        Some(Annotation {
+            target: self.target(serial)?,
+            is_delete: self.byte()? == IS,
+            kind: self.text()?,
+            name: self.text()?,
+            count: self.option(Self::number)?,
+            client_id: self.option(Self::client)?,
+            payload: self.payload()?,
             extras: self.option(Self::extras)?,
         })
     }

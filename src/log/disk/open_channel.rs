@@ -19,6 +19,7 @@ use crate::{
     log::{
         disk::{
             DiskLog,
+            messages::{Messages, Passed},
             rows::{self, ChannelRow, NOWHERE, Slice},
         },
         kept::KeptWindow,
@@ -193,6 +194,10 @@ pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<
         })?;
         let place = last.map_or(NOWHERE, Serial::place).max(row.last);
         let floor = floor.or(row.serial(row.dropped));
+        let account = log.memory.account(name.app());
+        let messages = Messages { name, row: &row, account: &account };
+        let mut passed = Passed::new();
+        recent.iter().rev().try_for_each(|entry| messages.pass(rows, &mut passed, entry))?;
         let mut window = log.memory.kept(name.app(), Window::resume(row.epoch, row.serial(place), floor));
         for entry in recent.into_iter().rev() {
             let age = wall.millis().saturating_sub(entry.timestamp.millis());

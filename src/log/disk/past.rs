@@ -11,8 +11,9 @@ use crate::{
     clock::Clock,
     core::{
         budget::{self, Account},
-        history::{self, Direction, Kind, Page, Query},
+        history::{self, Direction, Kind, NewestFirst, Page, Query},
         message::Entry,
+        operation::{Latest, MessageRef, Touch},
         replay::{Choice, Found, Later, Past, Portion, Read, Wanted},
         serial::{Place, Serial},
         window::Gap,
@@ -20,9 +21,10 @@ use crate::{
     ids::ChannelName,
     limits,
     log::{
-        PageRead,
+        MessageRead, PageRead,
         disk::{
             DiskLog,
+            messages::{Messages, Passed},
             open_channel::{Begins, Older, OpenChannel, State},
             reader::Reader,
             rows::{self, ChannelRow, NOWHERE, PRESENCE, Slice, Stored},
@@ -100,6 +102,10 @@ impl DiskPast {
             ControlFlow::Break(())
         });
         Poll::Pending
+    }
+
+    fn messages<'a>(&'a self, row: &'a ChannelRow) -> Messages<'a> {
+        Messages { name: &self.name, row, account: &self.account }
     }
 
     /// The newest entry that is on disk, as far as that is known; what is in the file behind it is not to be seen yet.
@@ -187,6 +193,7 @@ struct Collected {
     /// What they cost.
     bytes: usize,
     messages: usize,
+    newest: NewestFirst,
 }
 
 impl Reading {
@@ -227,7 +234,11 @@ impl Question for Reading {
         let Some(begins) = found.turn(past, rows, self.wanted)? else {
             return Ok(None);
         };
-        Ok(self.found.take().map(|found| found.into_answer(past, self.wanted, &self.choice, begins, &row)))
+        let Some(mut found) = self.found.take() else {
+            return Ok(None);
+        };
+        found.complete(past, rows, &row)?;
+        Ok(Some(found.into_answer(past, self.wanted, &self.choice, begins, &row)))
     }
 
     fn failed(&self, state: &State, error: StoreError) -> Found {
@@ -237,14 +248,21 @@ impl Question for Reading {
 }
 
 impl Collected {
-    const fn upto(upto: Place) -> Self {
+    fn upto(upto: Place) -> Self {
         let slice = Slice { before: Some(behind(upto)), ..Slice::ALL };
-        Self { walk: Walk { slice, order: Order::Falling }, upto, entries: Vec::new(), bytes: 0, messages: 0 }
+        Self {
+            walk: Walk { slice, order: Order::Falling },
+            upto,
+            entries: Vec::new(),
+            bytes: 0,
+            messages: 0,
+            newest: NewestFirst::default(),
+        }
     }
 
     /// None: there is more to read.
     fn turn(&mut self, past: &DiskPast, rows: &mut Rows, wanted: Wanted) -> Result<Option<Begins>, StoreError> {
-        let Self { walk, entries, bytes, messages, .. } = self;
+        let Self { walk, entries, bytes, messages, newest, .. } = self;
         let mut begins = Begins::WithTheLog;
         let is_over = walk.turn(past, rows, |stored| {
             let stop = match wanted {
@@ -258,9 +276,15 @@ impl Collected {
             if matches!(wanted, Wanted::Last(..)) && stored.is_presence() {
                 return Ok(ControlFlow::Continue(()));
             }
-            let entry = stored.entry()?;
+            let mut entry = Arc::new(stored.entry()?);
+            if matches!(wanted, Wanted::Last(..)) {
+                match newest.of(&entry) {
+                    Some(shown) => entry = shown,
+                    None => return Ok(ControlFlow::Continue(())),
+                }
+                *messages += entry.len();
+            }
             *bytes += entry.cost();
-            *messages += entry.messages().len();
             if *bytes > past.backlog_bytes {
                 begins = Begins::AtTheLimit;
                 return Ok(ControlFlow::Break(()));
@@ -270,10 +294,16 @@ impl Collected {
                 begins = Begins::AsAsked;
                 return Ok(ControlFlow::Break(()));
             }
-            entries.push(Arc::new(entry));
+            entries.push(entry);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(is_over.then_some(begins))
+    }
+
+    /// Finds out what the appends among them have made of their messages.
+    fn complete(&mut self, past: &DiskPast, rows: &mut Rows, row: &ChannelRow) -> Result<(), StoreError> {
+        let (messages, mut passed) = (past.messages(row), Passed::new());
+        self.entries.iter().rev().try_for_each(|entry| messages.pass(rows, &mut passed, entry))
     }
 
     fn into_answer(
@@ -334,28 +364,41 @@ impl Question for PortionReading {
         let Some(portion) = &mut self.portion else {
             return Ok(Some(Err(Gap::Expired)));
         };
-        if portion.upto.place() < past.row(rows)?.dropped {
+        let row = past.row(rows)?;
+        if portion.upto.place() < row.dropped {
             return Ok(Some(Err(Gap::Expired)));
         }
         let slice = Slice { after: portion.upto.place(), before: Some(behind(self.upto.place())) };
         let mut walk = Walk { slice, order: Order::Rising };
-        let mut is_enough = false;
+        let (mut is_enough, mut bytes, mut entries) = (false, 0, Vec::new());
         let is_over = walk.turn(past, rows, |stored| {
             if self.choice.passes_over_presence() && stored.is_presence() {
-                portion.upto = stored.serial;
                 return Ok(ControlFlow::Continue(()));
             }
-            let taken = portion.take(&Arc::new(stored.entry()?), &self.choice);
-            is_enough = taken.is_break();
-            Ok(taken)
+            let entry = Arc::new(stored.entry()?);
+            bytes += entry.cost();
+            entries.push(entry);
+            is_enough = bytes >= limits::BACKLOG_PORTION;
+            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        if !is_over {
-            return Ok(None);
+        let (messages, mut passed) = (past.messages(&row), Passed::new());
+        for entry in &entries {
+            if let Some(operation) = entry.operation() {
+                let previous = messages.previous(rows, operation.target, entry.serial.place())?;
+                if self.choice.needs_whole(previous) {
+                    messages.pass(rows, &mut passed, entry)?;
+                }
+            }
+            if portion.take(entry, &self.choice).is_break() {
+                return Ok(self.portion.take().map(Ok));
+            }
         }
-        if !is_enough {
+        if is_over && !is_enough {
             portion.upto = self.upto;
+            return Ok(self.portion.take().map(Ok));
         }
-        Ok(self.portion.take().map(Ok))
+        portion.upto = Serial::at(self.upto.epoch(), walk.slice.after);
+        Ok(None)
     }
 
     fn failed(&self, _: &State, error: StoreError) -> Read {
@@ -394,11 +437,81 @@ impl PageReading {
         for place in &places {
             walk.pass(*place);
             let entry = rows::entry_at(rows, &past.name, &past.open.row, *place)?;
-            if entry.is_some_and(|entry| query.take(page, &Arc::new(entry)).is_break()) {
+            if entry.is_some_and(|entry| query.take(page, &Arc::new(entry), |_| None).is_break()) {
                 return Ok(true);
             }
         }
         Ok(places.len() < most)
+    }
+
+    /// One turn over the messages of a channel.
+    fn turn_of_messages(
+        query: &Query,
+        page: &mut Page,
+        walk: &mut Walk,
+        past: &DiskPast,
+        rows: &mut Rows,
+    ) -> Result<bool, StoreError> {
+        let mut entries = Vec::new();
+        let most = (query.limit - page.places.len()).saturating_add(1);
+        let is_over = walk.turn(past, rows, |stored| {
+            if !stored.is_presence() && !stored.touches() {
+                entries.push(Arc::new(stored.entry()?));
+            }
+            Ok(if entries.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        let is_full = entries.len() == most;
+        let has_changes = rows::touches_any(rows, past.open.row.id)?;
+        let (messages, mut fault) = (past.messages(&past.open.row), None);
+        for entry in &entries {
+            let newer = |target| {
+                let read = if has_changes { messages.changed(rows, target) } else { Ok(None) };
+                read.unwrap_or_else(|error| {
+                    fault = Some(error);
+                    None
+                })
+            };
+            if query.take(page, entry, newer).is_break() {
+                return fault.map_or(Ok(true), Err);
+            }
+        }
+        fault.map_or(Ok(is_over && !is_full), Err)
+    }
+
+    /// All that concerns one message.
+    fn touching(
+        query: &Query,
+        page: &mut Page,
+        target: MessageRef,
+        past: &DiskPast,
+        rows: &mut Rows,
+        newest: Place,
+    ) -> Result<(), StoreError> {
+        let is_versions = matches!(query.kind, Kind::Versions(_));
+        let touch = if is_versions { Touch::Version } else { Touch::Annotation };
+        let mut places: Vec<Place> = is_versions.then_some(target.serial.place()).into_iter().collect();
+        let span = (NOWHERE, Some(behind(newest)));
+        rows::touching(rows, past.open.row.id, target, touch, span, Order::Rising, |place| {
+            places.push(place);
+            ControlFlow::Continue(())
+        })?;
+        if query.direction == Direction::Backwards {
+            places.reverse();
+        }
+        let messages = past.messages(&past.open.row);
+        let after = query.after.map(|after| after.serial.place());
+        let is_passed = |place: Place| match query.direction {
+            Direction::Forwards => after.is_some_and(|after| place < after),
+            Direction::Backwards => after.is_some_and(|after| place > after),
+        };
+        for place in places.into_iter().filter(|place| !is_passed(*place)) {
+            if let Some(entry) = messages.entry(rows, place)?
+                && query.take(page, &entry, |_| None).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -423,6 +536,13 @@ impl Question for PageReading {
         {
             return Ok(Some(Ok(None)));
         }
+        if let Kind::Versions(target) | Kind::Annotations(target) = query.kind {
+            let mut page = Page::default();
+            if target.serial.epoch() == past.open.row.epoch {
+                Self::touching(query, &mut page, target, past, rows, newest)?;
+            }
+            return Ok(Some(Ok(Some(page))));
+        }
         let skew = past.open.state.lock().skew;
         let (page, walk) = self.begun.get_or_insert_with(|| {
             let (first, last) = query.places(skew.unwrap_or(u64::MAX));
@@ -435,17 +555,40 @@ impl Question for PageReading {
         });
         let is_over = match query.kind {
             Kind::Presence if skew.is_some() => Self::turn_by_table(query, page, walk, past, rows)?,
-            kind => walk.turn(past, rows, |stored| {
-                if stored.is_presence() == (kind == Kind::Presence) {
-                    return Ok(query.take(page, &Arc::new(stored.entry()?)));
-                }
-                Ok(ControlFlow::Continue(()))
+            Kind::Presence => walk.turn(past, rows, |stored| match stored.is_presence() {
+                true => Ok(query.take(page, &Arc::new(stored.entry()?), |_| None)),
+                false => Ok(ControlFlow::Continue(())),
             })?,
+            _ => Self::turn_of_messages(query, page, walk, past, rows)?,
         };
         Ok(if is_over { self.begun.take().map(|(page, _)| Ok(Some(page))) } else { None })
     }
 
     fn failed(&self, _: &State, error: StoreError) -> PageRead {
+        Err(error)
+    }
+}
+
+/// A message as it is.
+pub struct MessageReading(pub MessageRef);
+
+impl Question for MessageReading {
+    type Answer = MessageRead;
+
+    fn at_hand(&self, State { window, .. }: &State) -> Option<MessageRead> {
+        let is_elsewhere = window.reaches(self.0.serial.before()).is_err();
+        match window.newest(self.0) {
+            None if is_elsewhere && self.0.serial.epoch() == window.epoch() => None,
+            latest => Some(Ok(latest)),
+        }
+    }
+
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, _: Place) -> Result<Option<MessageRead>, StoreError> {
+        let latest: Option<Latest> = past.messages(&past.open.row).newest(rows, self.0)?;
+        Ok(Some(Ok(latest)))
+    }
+
+    fn failed(&self, _: &State, error: StoreError) -> MessageRead {
         Err(error)
     }
 }

@@ -5,6 +5,7 @@
 //! | `channels` | app (6 bytes), name | [`ChannelRow`] |
 //! | `entries` | number of the channel (8), serial: ms (8), counter (2); big-endian, so that they sort as the log does | `encoding` |
 //! | `presence` | the same, of entries with presence events | nothing |
+//! | `by_message` | number of the channel (8), place of a message (10), its index (2), [`Touch`] (1), place of an entry that concerns it (10) | nothing |
 
 use std::ops::{Bound, ControlFlow};
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use crate::{
     core::{
         message::Entry,
+        operation::{MessageRef, Touch},
         serial::{Epoch, Place, Serial},
     },
     ids::{AppId, ChannelName},
@@ -26,6 +28,7 @@ use crate::{
 pub const CHANNELS: Table = Table("channels");
 pub const ENTRIES: Table = Table("entries");
 pub const PRESENCE: Table = Table("presence");
+pub const BY_MESSAGE: Table = Table("by_message");
 
 const APP_BYTES: usize = 6;
 const ENTRY_KEY_BYTES: usize = 18;
@@ -184,7 +187,7 @@ impl Slice {
 
 /// An entry as it is stored.
 pub struct Stored<'a> {
-    name: &'a ChannelName,
+    pub name: &'a ChannelName,
     pub serial: Serial,
     pub value: &'a [u8],
 }
@@ -193,6 +196,11 @@ impl Stored<'_> {
     pub fn entry(&self) -> Result<Entry, StoreError> {
         let entry = encoding::decode(self.name, self.serial, Bytes::copy_from_slice(self.value));
         entry.ok_or_else(|| StoreError::damaged(format!("entry {}", self.serial)))
+    }
+
+    /// Whether it concerns messages that were published before it.
+    pub fn touches(&self) -> bool {
+        encoding::touches(self.value)
     }
 
     /// Whether it is one of presence events.
@@ -252,6 +260,49 @@ pub fn raw_entries(
     let to = entry_key(id, slice.before.unwrap_or((u64::MAX, u16::MAX)));
     let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
     rows.visit(table, span, order, visit)
+}
+
+/// That the entry at a place concerns a message.
+pub fn touch_key(id: u64, target: MessageRef, touch: Touch, (millis, counter): Place) -> Vec<u8> {
+    let mut key = entry_key(id, target.serial.place()).to_vec();
+    key.extend_from_slice(&target.index.to_be_bytes());
+    key.push(touch as u8);
+    key.extend_from_slice(&millis.to_be_bytes());
+    key.extend_from_slice(&counter.to_be_bytes());
+    key
+}
+
+/// Visits the places of the entries that concern a message in one way, between two places, both left out.
+pub fn touching(
+    rows: &mut impl Rows,
+    id: u64,
+    target: MessageRef,
+    touch: Touch,
+    (after, before): (Place, Option<Place>),
+    order: Order,
+    mut visit: impl FnMut(Place) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let from = touch_key(id, target, touch, after);
+    let to = touch_key(id, target, touch, before.unwrap_or((u64::MAX, u16::MAX)));
+    let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
+    rows.visit(BY_MESSAGE, span, order, &mut |key, _| {
+        let place = key.last_chunk::<10>().and_then(|place| place.split_first_chunk());
+        let place = place.and_then(|(millis, counter)| {
+            Some((u64::from_be_bytes(*millis), u16::from_be_bytes(counter.try_into().ok()?)))
+        });
+        place.map(&mut visit).ok_or_else(|| StoreError::damaged(format!("row {}", hex::encode(key))))
+    })
+}
+
+/// Whether anything concerns a message of the channel that was published before it.
+pub fn touches_any(rows: &mut impl Rows, id: u64) -> Result<bool, StoreError> {
+    let (from, to) = (entry_key(id, NOWHERE), entry_key(id, (u64::MAX, u16::MAX)));
+    let mut is_any = false;
+    rows.visit(BY_MESSAGE, (Bound::Excluded(&from[..]), Bound::Excluded(&to[..])), Order::Rising, &mut |_, _| {
+        is_any = true;
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(is_any)
 }
 
 #[cfg(test)]

@@ -13,14 +13,14 @@ use std::{
 };
 
 use crate::{
-    core::serial::Place,
+    core::serial::{Place, Serial},
     ids::ChannelName,
     limits,
     log::disk::{
         DiskLog, Retention,
         agenda::Agenda,
-        encoding,
-        rows::{self, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice},
+        encoding, messages,
+        rows::{self, BY_MESSAGE, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice, Stored},
     },
     store::{
         StoreError,
@@ -199,7 +199,7 @@ impl DiskLog {
             let Some(mut row) = rows::channel(rows, &name)? else {
                 return Ok(());
             };
-            let mut old = Vec::new();
+            let (mut old, mut touch_keys) = (Vec::new(), Vec::new());
             let upto = Slice { before: Some((counted.counted.0, counted.counted.1 + 1)), ..Slice::ALL };
             rows::raw_entries(rows, ENTRIES, row.id, upto, Order::Rising, &mut |key, value| {
                 let Some((_, place)) = rows::entry_place(key) else {
@@ -211,6 +211,9 @@ impl DiskLog {
                 }
                 row.bytes = row.bytes.saturating_sub((key.len() + value.len()) as u64);
                 row.dropped = place;
+                let stored = Stored { name: &name, serial: Serial::at(row.epoch, place), value };
+                // What cannot be read concerns nothing, and goes like the rest.
+                touch_keys.extend(messages::touch_keys_of(row.id, &stored).unwrap_or_default());
                 old.push((key.to_vec(), encoding::is_presence(value)));
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -220,6 +223,9 @@ impl DiskLog {
                 if *is_presence {
                     rows.remove(PRESENCE, key)?;
                 }
+            }
+            for key in &touch_keys {
+                rows.remove(BY_MESSAGE, key)?;
             }
             let _ = told.send(old.len() as u64);
             rows::put_channel(rows, &name, &row)

@@ -10,13 +10,14 @@ use crate::{
         dedupe::Known,
         history::{self, Direction, Page, Query},
         message::Entry,
+        operation::MessageRef,
         replay::{self, Choice, Past, Portion, Read, Wanted},
         serial::{Mint, Serial},
         window::{Bounds, Gap},
     },
     ids::ChannelName,
     limits,
-    log::{ChannelLog, Later, PageRead, kept::KeptWindow},
+    log::{ChannelLog, Later, MessageRead, PageRead, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -114,6 +115,11 @@ impl ChannelLog for Replica {
         Poll::Pending
     }
 
+    /// Nothing is changed while several nodes share a log, so it is what is kept here.
+    fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        Poll::Ready(Ok(self.window.lock().newest(target)))
+    }
+
     fn give_up(&mut self, bytes: usize) -> bool {
         self.window.lock().give_up(bytes)
     }
@@ -168,7 +174,7 @@ impl Asked {
                 return done(Ok(None));
             }
             for linked in &found.entries {
-                if self.query.take(&mut page, &linked.entry).is_break() {
+                if self.query.take(&mut page, &linked.entry, |_| None).is_break() {
                     return done(Ok(Some(page)));
                 }
             }

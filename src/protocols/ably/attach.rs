@@ -98,6 +98,7 @@ impl Attachment {
     fn filter(&self, alias: u16, echo: bool) -> Filter {
         let mut filter = Filter::new(self.modes, echo);
         filter.occupancy = self.params.occupancy.is_some();
+        filter.full_appends = self.params.full_appends;
         filter.expression = self.chosen_by.as_ref().map(|chosen| Arc::clone(&chosen.expression));
         filter.is_tailored = alias != 0 || self.occupancy_category().is_some();
         filter

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The action of a message that is none of the operations on one (§9.1).
-const CREATE: u64 = 0;
+pub const CREATE: u64 = 0;
 
 /// Who publishes.
 pub struct Publisher<'a> {
@@ -60,8 +60,8 @@ pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &S
         }
         connection = on_behalf;
         if message.action != CREATE {
-            let what = "updates, deletes and appends of messages on this server";
-            return Err(Fault::NotFound { what });
+            let what = "an update, delete or append stands alone in its frame; by HTTP it is a PATCH of the message";
+            return Err(Fault::Malformed { what: what.into() });
         }
         let mut message = message.into_message(client_id)?;
         claim(&mut message.extras, publisher.user_claim);

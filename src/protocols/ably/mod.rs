@@ -23,6 +23,7 @@ mod farewell;
 pub mod messages;
 pub mod name;
 pub mod nonces;
+mod operate;
 pub mod params;
 mod publish;
 mod rates;

@@ -17,6 +17,8 @@ pub struct ChannelParams {
     /// In place of the mode flags.
     pub modes: Option<Modes>,
     pub occupancy: Option<OccupancyWanted>,
+    /// Messages that grow by an append come as a whole (§9.4).
+    pub full_appends: bool,
     /// The known ones as they were given, for the answer.
     pub echo: BTreeMap<String, String>,
 }
@@ -49,7 +51,11 @@ impl ChannelParams {
                     let (found, rule) = (Found::text(value), "vcdiff");
                     return Err(Fault::BadParameter { name: "delta", found, rule });
                 }
-                "appendMode" => {}
+                "appendMode" if value == "full" => params.full_appends = true,
+                "appendMode" => {
+                    let (found, rule) = (Found::text(value), "full");
+                    return Err(Fault::BadParameter { name: "appendMode", found, rule });
+                }
                 _ => continue,
             }
             params.echo.insert(name.to_owned(), value.to_owned());

@@ -18,6 +18,7 @@ use crate::{
         connection::AblyConnection,
         messages::{self, Publisher},
         name::Name,
+        operate::Operator,
         wire::{ProtocolMessage, ServerFrame, WirePresence},
     },
 };
@@ -84,6 +85,11 @@ impl AblyConnection {
     ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
+        if let [only] = &message.messages[..]
+            && only.action != messages::CREATE
+        {
+            return self.check_operation(message, name, channel);
+        }
         let is_forced = message.params.get("_forceNack").is_some_and(|value| value == "true");
         let may = self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH);
         let may = may.and_then(|()| self.check_identified(&channel));
@@ -107,6 +113,33 @@ impl AblyConnection {
             refusal,
             ..Publish::new(checked.id.unwrap_or(frame_id), Body::Messages(checked.messages))
         };
+        Ok((channel, publish))
+    }
+
+    /// An update, delete or append (§9.1).
+    fn check_operation(
+        &self,
+        mut message: ProtocolMessage,
+        name: Name,
+        channel: ChannelName,
+    ) -> Result<(ChannelName, Publish), Fault> {
+        let operator = Operator {
+            access: &self.access,
+            identity: &self.identity,
+            name: &name,
+            channel: &channel,
+            max_message_bytes: self.shared.settings.max_message_bytes,
+        };
+        let id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
+        let item = message.messages.pop().unwrap_or_default();
+        let may = operator.check_may(item.action);
+        let own_only = may.as_ref().is_ok_and(|own_only| *own_only);
+        let refusal = self.refusal(may.map(drop))?;
+        let checked = operator.check(item, own_only);
+        let checked = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
+        let body = Body::Operation(Box::new(checked.operation));
+        let publish =
+            Publish { publisher: Some(self.id), own_only: checked.own_only, refusal, ..Publish::new(id, body) };
         Ok((channel, publish))
     }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     core::{
         capability::Operation,
-        history::{Direction, ItemPosition, Kind, Query},
+        history::{Direction, ItemPosition, Kind, Page, Query},
         message::Entry,
         serial::Serial,
         stats::Traffic,
@@ -45,15 +45,20 @@ pub async fn presence(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fa
     read(call, channel, Kind::Presence, &operations).await
 }
 
-async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
+/// A page of the past; of one message the oldest first, unless something else is asked for.
+pub async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
     let (caller, _, channel) = call.channel(channel, operations)?;
     let app = caller.access.app.id;
     let wanted = match links::cursor(&call.query)? {
         Some(cursor) => cursor,
-        None => Cursor::of(&call.query)?,
+        None => Cursor::of(&call.query, matches!(kind, Kind::Versions(_)))?,
     };
     let query = wanted.query(kind)?;
     let page = call.broker().history(&channel, query.clone()).await?;
+    let is_first = wanted.after.is_none() && wanted.start.is_none() && wanted.end.is_none();
+    if matches!(kind, Kind::Versions(_)) && is_first && page.places.is_empty() {
+        return Err(Fault::NotFound { what: "a message with this serial" });
+    }
 
     // What is published from now on is on none of the pages.
     let end = wanted.end.unwrap_or(call.now().millis());
@@ -77,7 +82,7 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let left = page.places.len();
     let query = Query { limit: left, ..query };
     let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge, worker };
-    let body = AnswerBody::whole(head).followed_by(rest.stream(page.items));
+    let body = AnswerBody::whole(head).followed_by(rest.stream(page));
     Ok(RestAnswer::long(body).with_links(links))
 }
 
@@ -93,6 +98,9 @@ fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
     match kind {
         Kind::Messages => wire::encode_value(format, &items::messages(items, format)),
         Kind::Presence => wire::encode_value(format, &items::presence(items, format)),
+        Kind::Versions(_) => wire::encode_value(format, &items::versions(items, format)),
+        // Not written yet.
+        Kind::Annotations(_) => wire::encode_value(format, &[(); 0]),
     }
 }
 
@@ -110,20 +118,20 @@ struct Rest {
 }
 
 impl Rest {
-    /// Begins with `items`. The list has said how many there are, so one that cannot be read breaks the answer off.
-    fn stream(self, items: Vec<(Arc<Entry>, usize)>) -> impl Stream<Item = Result<Bytes, Fault>> {
-        stream::try_unfold((self, Some(items)), async |(mut rest, items)| {
+    /// Begins with `page`. The list has said how many there are, so one that cannot be read breaks the answer off.
+    fn stream(self, page: Page) -> impl Stream<Item = Result<Bytes, Fault>> {
+        stream::try_unfold((self, Some(page)), async |(mut rest, page)| {
             if rest.left == 0 {
                 return Ok(None);
             }
-            let items = match items {
-                Some(items) => items,
+            let Page { items, places, .. } = match page {
+                Some(page) => page,
                 None => rest.read().await?,
             };
-            let (last, index) = items.last().ok_or(Fault::Internal)?;
+            let last = items.len().checked_sub(1).and_then(|last| places.get(last)).ok_or(Fault::Internal)?;
             count(&rest.worker, &items);
             let is_first = rest.left == rest.query.limit;
-            rest.query.after = Some(ItemPosition { serial: last.serial, index: *index });
+            rest.query.after = Some(*last);
             rest.left = rest.left.saturating_sub(items.len());
             let list = encode(&items, rest.query.kind, rest.format);
             let piece = wire::piece_of_list(rest.format, &list, items.len(), is_first, rest.left == 0);
@@ -132,9 +140,9 @@ impl Rest {
         })
     }
 
-    async fn read(&mut self) -> Result<Vec<(Arc<Entry>, usize)>, Fault> {
+    async fn read(&mut self) -> Result<Page, Fault> {
         let query = Query { limit: self.left, ..self.query.clone() };
-        Ok(self.broker.history(&self.channel, query).await?.items)
+        self.broker.history(&self.channel, query).await
     }
 }
 
@@ -158,12 +166,12 @@ struct Cursor {
 
 impl Cursor {
     /// What a first request asks for.
-    fn of(query: &query::Query) -> Result<Self, Fault> {
+    fn of(query: &query::Query, forwards: bool) -> Result<Self, Fault> {
         let (start, end) = (moment(query, "start")?, moment(query, "end")?);
         if let Some((start, _)) = start.zip(end).filter(|(start, end)| start > end) {
             return Err(Fault::BadParameter { name: "start", found: Found::number(start), rule: "not after end" });
         }
-        let forwards = is_forwards(query)?;
+        let forwards = if query.has("direction") { is_forwards(query)? } else { forwards };
         let until = query.get_any(&["from_serial", "fromSerial"]);
         Ok(Self { start, end, until: until.map(str::to_owned), forwards, limit: limit(query)?, after: None })
     }
@@ -246,17 +254,17 @@ mod tests {
             ("end=1.5", "end"),
             ("direction=sideways", "direction"),
         ] {
-            let refused = Cursor::of(&query::Query::parse(bad));
+            let refused = Cursor::of(&query::Query::parse(bad), false);
             assert!(matches!(refused, Err(Fault::BadParameter { name: n, .. }) if n == name), "{bad}: {refused:?}");
         }
-        let cursor = Cursor::of(&query::Query::parse("from_serial=x"));
+        let cursor = Cursor::of(&query::Query::parse("from_serial=x"), false);
         let refused = cursor.map(|cursor| cursor.query(Kind::Messages).err());
         assert!(matches!(refused, Ok(Some(Fault::BadParameter { name: "from_serial", .. }))));
     }
 
     #[test]
     fn defaults() {
-        let cursor = Cursor::of(&query::Query::parse(""));
+        let cursor = Cursor::of(&query::Query::parse(""), false);
         let expected = Cursor { start: None, end: None, until: None, forwards: false, limit: 100, after: None };
         assert_eq!(cursor, Ok(expected));
     }

@@ -1,7 +1,7 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
 //! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
-//! endpoints stand in `publish`, `batch`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
+//! endpoints stand in `publish`, `batch`, `message`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
@@ -14,6 +14,7 @@ mod channels;
 mod form;
 mod history;
 mod links;
+mod message;
 mod path;
 mod presence;
 mod publish;
@@ -127,6 +128,9 @@ impl Rest {
             Endpoint::Publish(channel) => publish::publish(&call, channel, payload).await,
             Endpoint::BatchPublish => batch::publish(&call, payload).await,
             Endpoint::BatchPresence => batch::presence(&call).await,
+            Endpoint::Message(channel, serial) => message::get(&call, channel, &serial).await,
+            Endpoint::Change(channel, serial) => message::change(&call, channel, &serial, payload).await,
+            Endpoint::Versions(channel, serial) => message::versions(&call, channel, &serial).await,
             Endpoint::Messages(channel) => history::messages(&call, channel).await,
             Endpoint::PresenceHistory(channel) => history::presence(&call, channel).await,
             Endpoint::Presence(channel) => presence::members(&call, channel).await,

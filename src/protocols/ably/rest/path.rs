@@ -20,6 +20,10 @@ pub enum Endpoint {
     BatchPublish,
     BatchPresence,
     Messages(String),
+    /// One message of a channel, by its serial.
+    Message(String, String),
+    Change(String, String),
+    Versions(String, String),
     PresenceHistory(String),
     Presence(String),
     Status(String),
@@ -57,6 +61,14 @@ impl Endpoint {
             ["channels", name] => read.then(|| Self::Status(name.to_owned())),
             ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
             ["channels", name, "messages" | "history"] => read.then(|| Self::Messages(name.to_owned())),
+            ["channels", _, "messages", ""] => return Err(NO_PATH),
+            ["channels", name, "messages", serial] if *method == Method::PATCH => {
+                Some(Self::Change(name.to_owned(), serial.to_owned()))
+            }
+            ["channels", name, "messages", serial] => read.then(|| Self::Message(name.to_owned(), serial.to_owned())),
+            ["channels", name, "messages", serial, "versions"] => {
+                read.then(|| Self::Versions(name.to_owned(), serial.to_owned()))
+            }
             ["channels", name, "presence"] => read.then(|| Self::Presence(name.to_owned())),
             ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory(name.to_owned())),
             ["apps"] => write.then_some(Self::CreateApp),
@@ -72,6 +84,7 @@ fn methods_of(segments: &[&str]) -> &'static str {
     match segments {
         ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
+        ["channels", _, "messages", _] => "GET, HEAD, PATCH",
         ["channels", _, "messages"] | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
@@ -121,6 +134,8 @@ mod tests {
             ("POST", "/channels/a/presence", "GET, HEAD"),
             ("POST", "/channels/a/history", "GET, HEAD"),
             ("GET", "/apps", "POST"),
+            ("PUT", "/channels/a/messages/s", "GET, HEAD, PATCH"),
+            ("POST", "/channels/a/messages/s/versions", "GET, HEAD"),
             ("GET", "/apps/x", "DELETE"),
             ("DELETE", "/keys/x.y/requestToken", "POST"),
             ("GET", "/messages", "POST"),

@@ -94,6 +94,18 @@ pub(super) fn encode_by_serde(
                 EntryFrame { presence: Some(Listed(items)), ..EntryFrame::new(entry, Action::PRESENCE, channel) };
             encode_frame(format, &frame, room)
         }
+        Body::Operation(operation) => {
+            let item = MessageItem::of_operation(entry, operation, format);
+            let frame = EntryFrame {
+                id: None,
+                connection_id: None,
+                messages: Some([item]),
+                ..EntryFrame::new(entry, Action::MESSAGE, channel)
+            };
+            encode_frame(format, &frame, room)
+        }
+        // Not written yet.
+        Body::Annotations(_) => Bytes::new(),
         Body::Occupancy(occupancy) => {
             let frame = EntryFrame {
                 messages: Some([OccupancyItem::new(occupancy, occupancy_category)]),
@@ -105,7 +117,7 @@ pub(super) fn encode_by_serde(
 }
 
 fn room(entry: &Entry) -> usize {
-    let messages = entry.messages().iter();
+    let messages = entry.subjects().iter();
     let data = messages.map(|message| message.name.len() + message.payload.data.len());
     let events = entry.presence().iter();
     let data = data.chain(events.map(|event| event.payload.data.len()));

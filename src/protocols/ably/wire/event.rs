@@ -35,15 +35,15 @@ impl EventForm {
         for index in 0..count {
             let id = id.filter(|_| index + 1 == count);
             let (kind, payload, item) = match &entry.body {
-                Body::Messages(messages) => {
+                Body::Messages(_) | Body::Operation(_) => {
                     let item = items::message(entry, index, Format::Json)?;
-                    ("message", &messages.get(index)?.payload, encode_value(Format::Json, &item))
+                    ("message", &entry.subjects().get(index)?.payload, encode_value(Format::Json, &item))
                 }
                 Body::Presence(members) => {
                     let item = items::event(entry, index, Format::Json)?;
                     ("presence", &members.get(index)?.payload, encode_value(Format::Json, &item))
                 }
-                Body::Occupancy(_) => return None,
+                Body::Occupancy(_) | Body::Annotations(_) => return None,
             };
             let data = if self.is_enveloped { Some(in_channel(&item, channel)) } else { self.bare(payload) };
             self.event(&mut events, kind, data.as_deref(), id);

@@ -10,9 +10,11 @@ use super::{
     scalar::{Scalar, scalars, seed},
 };
 use crate::{
-    core::message::{Extras, Message},
+    core::message::{Extras, Message, USER_CLAIM},
     error::{Fault, Found},
 };
+
+const SERVER_KEYS: [&str; 2] = [USER_CLAIM, "delta"];
 
 /// `extras` as they came.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +59,14 @@ impl<'de> Visitor<'de> for ExtrasSeed {
 }
 
 impl WireExtras {
+    /// The same without the keys that no client can set.
+    pub fn without_what_the_server_sets(mut self) -> Self {
+        if let Self::Object(extras) = &mut self {
+            extras.retain(|key, _| !SERVER_KEYS.contains(&key.as_str()));
+        }
+        self
+    }
+
     /// What the core keeps.
     pub fn check(self) -> Result<Option<Box<Extras>>, Fault> {
         let refuse = |field, found, rule| Err(Fault::InvalidExtras { field, found, rule });
@@ -65,7 +75,7 @@ impl WireExtras {
             Self::Object(extras) => extras,
             Self::Other(found) => return refuse("extras", found, "an object"),
         };
-        for field in ["userClaim", "delta"] {
+        for field in SERVER_KEYS {
             if let Some(value) = extras.get(field) {
                 let name = if field == "delta" { "extras.delta" } else { "extras.userClaim" };
                 return refuse(name, Found::json(value), "nothing, because the server sets it");

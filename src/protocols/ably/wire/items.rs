@@ -15,6 +15,7 @@ use super::{
 use crate::{
     core::{
         message::{Entry, Extras, Message},
+        operation::{Change, Operation, Version},
         presence::{Member, PresenceAction, PresenceEvent},
         serial::Serial,
     },
@@ -26,15 +27,29 @@ const PRESENT: u8 = 1;
 
 /// A message as it is read from history: with everything that in a frame stands around it. None when the
 /// entry has no such message.
-pub fn message(entry: &Entry, index: usize, format: Format) -> Option<impl Serialize> {
+pub fn message(entry: &Entry, index: usize, format: Format) -> Option<MessageItem<'_>> {
+    if let Some(operation) = entry.operation() {
+        return Some(MessageItem::of_operation(entry, operation, format));
+    }
     let item = MessageItem::new(entry, index, entry.messages().get(index)?, format);
     Some(MessageItem {
-        id: Some(ItemId(entry, index)),
+        id: Some(ItemId::Of(entry, index)),
         connection_id: entry.publisher.map(Shown),
         timestamp: Some(entry.timestamp),
         action: Some(0),
         ..item
     })
+}
+
+/// The same with a version, which a message that was never changed has as well (`docs/protocols/ably.md §9.3`).
+pub fn version(entry: &Entry, index: usize, format: Format) -> Option<impl Serialize> {
+    let own = || VersionItem::new(entry, entry.original_index(index), None);
+    message(entry, index, format).map(|item| MessageItem { version: item.version.or_else(|| Some(own())), ..item })
+}
+
+/// A page of the versions of a message.
+pub fn versions(items: &[(Arc<Entry>, usize)], format: Format) -> impl Serialize {
+    Listed(items.iter().filter_map(move |(entry, index)| version(entry, *index, format)))
 }
 
 /// A page of message history.
@@ -84,11 +99,17 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Listed<I> {
     }
 }
 
-struct ItemId<'a>(&'a Entry, usize);
+enum ItemId<'a> {
+    Of(&'a Entry, usize),
+    Original(&'a str),
+}
 
 impl Serialize for ItemId<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Shown(self.0.item_id(self.1)).serialize(serializer)
+        match self {
+            Self::Of(entry, index) => Shown(entry.item_id(*index)).serialize(serializer),
+            Self::Original(id) => id.serialize(serializer),
+        }
     }
 }
 
@@ -100,9 +121,35 @@ impl Serialize for ItemSerial {
     }
 }
 
+/// Of a message that was changed: what its operator said, and the serial and the time of the operation.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct MessageItem<'a> {
+struct VersionItem<'a> {
+    serial: ItemSerial,
+    timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a Extras>,
+}
+
+impl<'a> VersionItem<'a> {
+    fn new(entry: &Entry, index: usize, said: Option<&'a Version>) -> Self {
+        Self {
+            serial: ItemSerial(entry.serial, index),
+            timestamp: entry.timestamp,
+            client_id: said.and_then(|said| said.client_id.as_ref()).map(|id| id.as_str()),
+            description: said.and_then(|said| said.description.as_deref()),
+            metadata: said.and_then(|said| said.metadata.as_deref()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<ItemId<'a>>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -121,6 +168,9 @@ pub(super) struct MessageItem<'a> {
     /// Absent = 0, a create.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<u8>,
+    /// Absent on a create: clients take `serial` and `timestamp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<VersionItem<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extras: Option<&'a Extras>,
 }
@@ -130,7 +180,7 @@ impl<'a> MessageItem<'a> {
     pub(super) fn new(entry: &'a Entry, index: usize, message: &'a Message, format: Format) -> Self {
         let Written { data, encoding } = Written::new(&message.payload, format);
         Self {
-            id: entry.base_id().is_none().then_some(ItemId(entry, index)),
+            id: entry.base_id().is_none().then_some(ItemId::Of(entry, index)),
             name: &message.name,
             data,
             encoding,
@@ -139,7 +189,26 @@ impl<'a> MessageItem<'a> {
             timestamp: None,
             serial: ItemSerial(entry.serial, entry.original_index(index)),
             action: None,
+            version: None,
             extras: message.extras.as_deref(),
+        }
+    }
+
+    /// A version of a message, with everything that stays the original's: nothing of its frame may be taken for it (T49).
+    pub(super) fn of_operation(entry: &'a Entry, operation: &'a Operation, format: Format) -> Self {
+        let Operation { target, change, origin, .. } = operation;
+        Self {
+            id: Some(ItemId::Original(&origin.id)),
+            connection_id: origin.publisher.map(Shown),
+            timestamp: Some(origin.timestamp),
+            serial: ItemSerial(target.serial, usize::from(target.index)),
+            action: Some(match change {
+                Change::Update => 1,
+                Change::Delete => 2,
+                Change::Append => 5,
+            }),
+            version: Some(VersionItem::new(entry, 0, Some(&operation.version))),
+            ..Self::new(entry, 0, &operation.message, format)
         }
     }
 }

@@ -1,0 +1,81 @@
+//! One message: what it is, what it was, and what is done to it (`docs/protocols/ably.md §9.1, §9.3`).
+
+use actix_web::web;
+use serde::Serialize;
+
+use crate::{
+    core::{
+        capability::Operation,
+        command::Publish,
+        history::Kind,
+        message::{Body, EntryId},
+    },
+    edge::http::body::charge_to,
+    error::{Fault, Found},
+    limits,
+    protocols::ably::{
+        name::Name,
+        operate::{Operator, message_ref},
+        rest::{answer::RestAnswer, call::Call, history},
+        wire::{self, items},
+    },
+};
+
+/// GET `/channels/{c}/messages/{serial}`.
+pub async fn get(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
+    let (caller, _, channel) = call.channel(channel, &[Operation::History])?;
+    let target = message_ref(Some(serial))?;
+    let latest = call.broker().message(&channel, target).await?;
+    let app = caller.access.app.id;
+    call.rest.worker.count_for(app, |traffic| traffic.was_read(&latest.entry, latest.index));
+    call.long_answer(app, call.encode(&items::version(&latest.entry, latest.index, call.form.body)))
+}
+
+/// GET `/channels/{c}/messages/{serial}/versions`.
+pub async fn versions(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
+    let target = message_ref(Some(serial))?;
+    history::read(call, channel, Kind::Versions(target), &[Operation::History]).await
+}
+
+/// What a change is answered with.
+#[derive(Serialize)]
+struct Changed {
+    #[serde(rename = "versionSerial")]
+    version_serial: String,
+}
+
+/// PATCH `/channels/{c}/messages/{serial}`.
+pub async fn change(
+    call: &Call<'_>,
+    channel: String,
+    serial: &str,
+    payload: &mut web::Payload,
+) -> Result<RestAnswer, Fault> {
+    let caller = call.caller()?;
+    let name = Name::parse(channel)?;
+    let channel = name.channel(caller.access.app.id);
+    charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
+    let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let [mut message]: [_; 1] = wire::decode_body(format, &body)?.try_into().map_err(|_| Fault::Malformed {
+        what: "the body of a PATCH is one message; send each change in a request of its own".into(),
+    })?;
+    let operator = Operator {
+        access: &caller.access,
+        identity: &caller.identity,
+        name: &name,
+        channel: &channel,
+        max_message_bytes: call.rest.shared.settings.max_message_bytes,
+    };
+    let own_only = operator.check_may(message.action)?;
+    if let Some(other) = message.serial.as_deref().filter(|named| *named != serial) {
+        let (found, rule) = (Found::text(other), "the serial in the path, or none");
+        return Err(Fault::BadParameter { name: "serial", found, rule });
+    }
+    message.serial = Some(serial.into());
+    let checked = operator.check(message, own_only)?;
+    let body = Body::Operation(Box::new(checked.operation));
+    let publish = Publish { own_only: checked.own_only, ..Publish::new(EntryId::Serial, body) };
+    let published = call.broker().publish(&channel, publish).await?;
+    let version_serial = items::message_serial(published.serial, 0).to_string();
+    Ok(RestAnswer::ok(call.encode(&Changed { version_serial })))
+}
