@@ -18,12 +18,12 @@ apps:
   - id: abc123
     keys:
       - id: first1
-        secret: sesame-sesame
+        secret: open-sesame-open-sesame
     namespaces:
       - id: kept
         persisted: true
 ";
-const KEY: &str = "abc123.first1:sesame-sesame";
+const KEY: &str = "abc123.first1:open-sesame-open-sesame";
 
 /// What the nodes of a cluster have in common.
 pub struct Ground {
@@ -90,6 +90,13 @@ pub fn assert_whole(read: &[(String, String)], expected: &BTreeSet<String>) {
     assert!(read.windows(2).all(|pair| pair[0].0 <= pair[1].0), "serials rise");
 }
 
+/// Nothing waits for a reader: what is published now is the next that it gets.
+pub async fn assert_read_up(reader: &mut AblyClient, node: &Server, channel: &str) {
+    let mut publisher = AblyClient::connect(node, KEY).await;
+    publisher.publish(channel, message("the end")).await;
+    assert_eq!(messages(reader, 1).await[0].1, "the end");
+}
+
 pub fn message(data: &str) -> Value {
     json!([{"data": data}])
 }
@@ -105,9 +112,9 @@ pub async fn history(server: &Server, channel: &str) -> Vec<String> {
         let items = page.json();
         all.extend(items.as_array().unwrap().iter().map(|item| item["data"].as_str().unwrap().to_owned()));
         let lines = page.lines("link");
-        let next = lines.iter().find_map(|line| line.strip_suffix("; rel=\"next\"")?.strip_prefix("<./"));
+        let next = lines.iter().find_map(|line| line.strip_suffix(">; rel=\"next\"")?.strip_prefix("<./"));
         match next {
-            Some(next) => target = format!("/channels/{channel}/{next}"),
+            Some(next) => target = format!("/channels/{channel}/{next}&key={KEY}"),
             None => return all,
         }
     }
