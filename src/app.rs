@@ -358,7 +358,7 @@ fn cannot_listen(address: SocketAddr, key: &str, error: io::Error) -> anyhow::Er
 
 /// One worker thread for every two processors: what crosses threads costs more than it gains until
 /// there is work for all of them, and the kernel's half of the work needs a processor, too
-/// (README, Measured).
+/// (docs/measured.md).
 fn workers(config: &Config) -> usize {
     match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),

@@ -13,6 +13,7 @@ mod features;
 mod findings;
 mod pages;
 mod paths;
+mod readme;
 mod references;
 mod snippets;
 mod way;

@@ -32,7 +32,7 @@ pub fn ready_token(config: &Config, clock: &Clock) -> Result<String, MintError> 
 pub fn banner(config: &Config, address: SocketAddr, token: &str, ably_key: Option<&SecretString>) -> String {
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     let mut text = format!(
-        "\n  letshare-server is ready: http://{address}/health\n\n  \
+        "\n  letshare-server is ready: http://{address}\n\n  \
          Enter these two lines in LetShare's settings (custom server):\n\n    \
          customServerUrl  ws://{address}\n    \
          authToken        {token}\n"
@@ -55,7 +55,8 @@ fn ably_lines(address: SocketAddr, key: &str) -> String {
     format!(
         "\n  Ably SDKs connect with these options (JavaScript):\n\n    \
          new Ably.Realtime({{ key: '{key}', endpoint: 'localhost', port: {port}, tls: false }})\n\n  \
-         A first message from here:\n\n    \
+         A first message: listen in one terminal, publish in another\n\n    \
+         curl -Nu '{key}' 'http://{address}/sse?channels=demo&v=1.2'\n    \
          curl -u '{key}' http://{address}/channels/demo/messages \\\n      \
          -H 'Content-Type: application/json' -d '{{\"name\":\"greeting\",\"data\":\"hello\"}}'\n"
     )

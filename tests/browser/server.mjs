@@ -63,6 +63,16 @@ export async function startServer({ origins, settings = {} }) {
     port,
     output: () => output,
 
+    /** The Ably key among the lines for the person at the terminal, which come a moment after the port is open. */
+    async key() {
+      for (const until = Date.now() + START_MS; ; ) {
+        const key = output.match(/key: '([^']+)'/)?.[1];
+        if (key) return key;
+        if (Date.now() > until) throw new Error(`no key in:\n${output}`);
+        await new Promise((next) => setTimeout(next, 20));
+      }
+    },
+
     /** A JWT from the server's own command line. */
     async mint(...args) {
       const { stdout } = await promisify(execFile)(binary, ['token', 'mint', ...args], { cwd: root, env });
