@@ -63,23 +63,20 @@ pub async fn attached(server: &Server, channel: &str) -> AblyClient {
     client
 }
 
-/// The serial and the data of each message in frames of messages.
-pub fn data_of(frames: &[Value]) -> Vec<(String, String)> {
-    let of_frame = |frame: &Value| {
-        let serial = frame["channelSerial"].as_str().unwrap().to_owned();
-        let messages = frame["messages"].as_array().cloned().unwrap_or_default();
-        messages.into_iter().map(move |message| (serial.clone(), message["data"].as_str().unwrap().to_owned()))
-    };
-    frames.iter().filter(|frame| frame["action"] == action::MESSAGE).flat_map(of_frame).collect()
+/// The serial and the data of each message in a frame.
+fn data_of(frame: &Value) -> impl Iterator<Item = (String, String)> + '_ {
+    let serial = frame["channelSerial"].as_str().unwrap();
+    let messages = frame["messages"].as_array().into_iter().flatten();
+    messages.map(move |message| (serial.to_owned(), message["data"].as_str().unwrap().to_owned()))
 }
 
 /// Reads so many messages; whatever else comes is a fault.
 pub async fn messages(client: &mut AblyClient, count: usize) -> Vec<(String, String)> {
-    let mut frames = Vec::new();
-    while data_of(&frames).len() < count {
-        frames.push(client.expect(action::MESSAGE).await);
+    let mut read = Vec::new();
+    while read.len() < count {
+        read.extend(data_of(&client.expect(action::MESSAGE).await));
     }
-    data_of(&frames)
+    read
 }
 
 /// No message is lost, doubled or swapped: `expected` are all that were published.

@@ -7,6 +7,8 @@ use nix::{
     unistd::Pid,
 };
 
+use serde_json::json;
+
 use super::{Ground, KEY, assert_read_up, assert_whole, attached, history, message, messages, proxy::Proxy};
 use crate::support::{
     AblyClient,
@@ -157,12 +159,42 @@ async fn without_redis_publishes_are_refused_and_attachments_stay() {
     let other = ground.node(redis.port, |_| {});
     let mut reader = attached(&node, "room").await;
     let mut publisher = AblyClient::connect(&node, KEY).await;
-    proxy.go_away();
+    proxy.set_away(true);
     let serial = publisher.publish("room", message("refused")).await;
     publisher.nacked(serial, 50_004).await;
     let mut elsewhere = AblyClient::connect(&other, KEY).await;
     let serial = elsewhere.publish("room", message("missed")).await;
     elsewhere.acked(serial).await;
-    proxy.come_back();
+    proxy.set_away(false);
     assert_eq!(messages(&mut reader, 1).await[0].1, "missed");
+}
+
+/// A client that has been at a node that is ahead: its attachment waits until this node has caught up, and nothing comes twice.
+#[tokio::test]
+async fn a_client_that_knows_more_than_its_new_node_gets_nothing_twice() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let (ahead, behind) = (ground.node(redis.port, |_| {}), ground.node(proxy.port, |_| {}));
+    let mut client = attached(&ahead, "room").await;
+    let mut stays = attached(&behind, "room").await;
+    proxy.set_mute(true);
+    let mut publisher = AblyClient::connect(&ahead, KEY).await;
+    for number in 0..3 {
+        publisher.publish("room", message(&format!("{number}"))).await;
+    }
+    let read = messages(&mut client, 3).await;
+    let mut client = AblyClient::connect(&behind, KEY).await;
+    let frame = json!({"action": action::ATTACH, "channel": "room", "channelSerial": read[1].0});
+    let told = client.attach_with(frame).await;
+    assert!(told["flags"].as_u64().unwrap() & flag::RESUMED != 0, "{told}");
+    assert_eq!(messages(&mut client, 1).await[0], read[2]);
+    assert_eq!(messages(&mut stays, 3).await, read, "what was lost on the way is read from the log");
+    assert_read_up(&mut client, &behind, "room").await;
+    // A position that is in no log, although its epoch is.
+    let (_, epoch) = read[2].0.split_once('@').unwrap();
+    let frame =
+        json!({"action": action::ATTACH, "channel": "room", "channelSerial": format!("99999999999999-000@{epoch}")});
+    let told = AblyClient::connect(&behind, KEY).await.attach_with(frame).await;
+    assert_eq!(told["error"]["code"], 90003, "{told}");
 }

@@ -24,7 +24,7 @@ use crate::{
     },
     core::{
         channel::ChannelState,
-        command::{self, Answer, Attach, Detach, HubId, Now, Publish, Resubscribe, Start},
+        command::{self, Answer, Attach, AttachmentId, Detach, HubId, Now, Publish, Resubscribe},
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
         serial::{Mint, Serial},
@@ -371,9 +371,12 @@ impl Handler<Command<Attach>> for Channel {
         let Some(mut attach) = self.begin(command) else {
             return;
         };
-        if self.shared.as_ref().is_some_and(|shared| shared.is_behind(&attach.start)) {
-            // The log was read, and has no such position.
-            attach.start = Start::After(None);
+        if let Some(shared) = &self.shared {
+            let AttachmentId { session, alias } = attach.id;
+            match shared.judge(attach.start) {
+                Ok(start) => attach.start = start,
+                Err(fault) => return self.answer(attach.hub, session, Answer::AttachRefused { alias, fault }),
+            }
         }
         self.owed = Some(Owed::Attachment { hub: attach.hub, id: attach.id });
         let effects = self.state.attach(attach);

@@ -212,14 +212,21 @@ impl Channel {
             Body::Operation(_) => self.state.versions.taken(&entry),
             _ => {}
         }
-        if !matches!(entry.body, Body::Occupancy(_)) {
-            self.worker.count(|counters| counters.published += 1);
-            if self.is_persisted && !entry.is_ephemeral {
-                self.traffic.borrow_mut().was_persisted(&entry);
-            }
+        // Of a log that nodes share each counts what it has published itself, when it is told.
+        if self.shared.is_none() {
+            self.count_published(&entry);
         }
         for hub in self.state.hubs() {
             self.tell_entry(hub, &entry);
+        }
+    }
+
+    pub(super) fn count_published(&self, entry: &Entry) {
+        if !matches!(entry.body, Body::Occupancy(_)) {
+            self.worker.count(|counters| counters.published += 1);
+            if self.is_persisted && !entry.is_ephemeral {
+                self.traffic.borrow_mut().was_persisted(entry);
+            }
         }
     }
 

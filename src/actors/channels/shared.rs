@@ -39,6 +39,8 @@ pub(in crate::actors) struct Shared {
     asks_again: bool,
     /// They are being carried out: none of them is held again.
     is_releasing: bool,
+    /// The log could not be read when it was last asked.
+    is_away: bool,
     /// It broke, and the channel is being joined anew.
     is_joining: bool,
     /// A look at what is late is due.
@@ -108,6 +110,7 @@ impl Shared {
             held: Vec::new(),
             asks_again: false,
             is_releasing: false,
+            is_away: false,
             is_joining: false,
             is_waiting: false,
         };
@@ -136,9 +139,21 @@ impl Shared {
     }
 
     /// The position is one of this log that is not here yet: its client has been at another node.
-    pub fn is_behind(&self, start: &Start) -> bool {
+    fn is_behind(&self, start: &Start) -> bool {
         let head = self.chain.head();
         matches!(start, Start::After(Some(after)) if after.epoch() == head.epoch() && after.place() > head.place())
+    }
+
+    /// Where an attachment begins now that the log was read: a position that is not in it is none.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn judge(&self, start: Start) -> Result<Start, Fault> {
+        match self.is_behind(&start) {
+            true if self.is_away => Err(Fault::Busy),
+            true => Ok(Start::After(None)),
+            false => Ok(start),
+        }
     }
 }
 
@@ -328,6 +343,7 @@ impl Handler<Answered> for Channel {
             Ok(Some(Told::Kept { previous, serial })) => {
                 let (millis, _) = serial.place();
                 (entry.serial, entry.timestamp) = (serial, Timestamp::from_millis(millis));
+                self.count_published(&entry);
                 self.kept(previous, entry, ctx);
                 Ok(Published { serial, len })
             }
@@ -335,6 +351,7 @@ impl Handler<Answered> for Channel {
             Ok(None) => {
                 let serial = self.state.head();
                 entry.serial = serial;
+                self.count_published(&entry);
                 if let Some(known) = Known::of(&entry) {
                     self.state.recall(now.uptime, known);
                 }
@@ -378,6 +395,7 @@ impl Handler<CaughtUp> for Channel {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
         match tail {
             Ok(tail) => {
+                shared.is_away = false;
                 let head = tail.head;
                 let taken = shared.chain.caught_up(now.uptime, tail);
                 let is_whole = taken.is_err() || shared.chain.head().place() >= head.place();
@@ -392,6 +410,8 @@ impl Handler<CaughtUp> for Channel {
             Err(error) => {
                 tracing::debug!(%error, "a channel cannot catch up with its log yet");
                 shared.chain.failed(now.uptime);
+                shared.is_away = true;
+                self.release_held(ctx);
                 self.look_later(now, ctx);
             }
         }

@@ -1,8 +1,8 @@
 //! Scripts that are run in order, on a connection of their own, whatever becomes of the connection.
 //!
-//! A call that a broken connection cut off is run again before newer ones; so a script must do nothing the second time. It
-//! has a time limit by the clock of Redis: what has not begun by then does nothing, so who was told that it is too late can
-//! rely on it, unless the answer alone was lost.
+//! A call that a broken connection cut off is run again before newer ones, if it does nothing the second time. It has a time
+//! limit by the clock of Redis: what has not begun by then does nothing, so who was told that it is too late can rely on it,
+//! unless the answer alone was lost.
 
 use std::{
     collections::VecDeque,
@@ -44,6 +44,8 @@ pub struct Call {
     pub keys: Vec<Vec<u8>>,
     /// Those behind the first.
     pub args: Vec<Bytes>,
+    /// It does nothing the second time.
+    pub repeats: bool,
     pub done: Done,
 }
 
@@ -77,6 +79,7 @@ struct Waiting {
     script: usize,
     keys: Vec<Vec<u8>>,
     args: Vec<Bytes>,
+    repeats: bool,
     /// None: who has asked was told that it is too late.
     done: Option<Done>,
     /// By the own clock (monotonic).
@@ -138,10 +141,10 @@ impl Line {
             drop(place);
             return (call.done)(Err(CallError::Full));
         }
-        let Call { script, keys, args, done } = call;
+        let Call { script, keys, args, repeats, done } = call;
         let due = self.clock.uptime() + self.patience;
         // Its runner ends with the last handle only.
-        let _ = self.calls.send(Waiting { script, keys, args, done: Some(done), due, _place: place });
+        let _ = self.calls.send(Waiting { script, keys, args, repeats, done: Some(done), due, _place: place });
     }
 }
 
@@ -173,14 +176,10 @@ impl Runner {
                     pause = limits::REDIS_PAUSE_FIRST;
                     match self.serve(connection, &hashes).await {
                         Err(Ended) => return,
-                        Ok(error) => {
-                            tracing::warn!(%error, "a line to redis broke; what it was asked for is asked again")
-                        }
+                        Ok(error) => self.cut_off(error),
                     }
                 }
             }
-            self.in_flight = 0;
-            self.queue.retain(|waiting| waiting.done.is_some());
             let share = rand::rng().random_range(0.5..1.0);
             if self.meanwhile(sleep(pause.mul_f64(share))).await.is_err() {
                 return;
@@ -231,6 +230,19 @@ impl Runner {
             };
             if let Some(error) = self.answer(answers) {
                 return Ok(error);
+            }
+        }
+    }
+
+    /// Those in flight may have been run: they are run again first, if they can be.
+    fn cut_off(&mut self, error: RedisError) {
+        tracing::warn!(%error, "a line to redis broke; what it was asked for is asked again");
+        let cut: Vec<Waiting> = self.queue.drain(..self.in_flight).collect();
+        self.in_flight = 0;
+        for waiting in cut.into_iter().rev() {
+            match waiting.repeats && waiting.done.is_some() {
+                true => self.queue.push_front(waiting),
+                false => waiting.tell(Err(error.clone().into())),
             }
         }
     }

@@ -226,14 +226,15 @@ impl SharedLog {
             _ => None,
         };
         let done = Box::new(move |answer| done(understand(answer, told)));
-        inner.appends.call(Call { script: APPEND, keys: keys.all(), args, done });
+        inner.appends.call(Call { script: APPEND, keys: keys.all(), args, repeats: true, done });
     }
 
-    /// Publishes an entry that is not kept, behind everything that was appended here before.
+    /// Publishes an entry that is not kept, behind everything that was appended here before; at most once.
     pub fn say(&self, entry: &Entry, done: Done<()>) {
-        let args = vec![Bytes::copy_from_slice(&self.0.node), wire::body(entry)];
+        let (keys, args) =
+            (vec![Keys::of(&entry.channel).topic()], vec![Bytes::copy_from_slice(&self.0.node), wire::body(entry)]);
         let done = Box::new(move |answer| done(understand(answer, |_| Some(()))));
-        self.0.appends.call(Call { script: SAY, keys: vec![Keys::of(&entry.channel).topic()], args, done });
+        self.0.appends.call(Call { script: SAY, keys, args, repeats: false, done });
     }
 
     /// What the log has behind a position that was seen.
@@ -274,7 +275,7 @@ impl SharedLog {
             })
         };
         let done = Box::new(move |answer| done(understand(answer, found)));
-        self.0.reads.call(Call { script: READ, keys: keys.log(), args, done });
+        self.0.reads.call(Call { script: READ, keys: keys.log(), args, repeats: true, done });
     }
 
     /// How long entries of a channel are kept, in milliseconds, and how many bytes of them.
