@@ -1,7 +1,10 @@
 //! The part of a channel whose log other nodes write to as well: it asks the log to append, hears what the log has got, takes it
 //! in the log's order (`core/chain.rs`), and tells its attachments when it cannot.
 //!
-//! Members are those of this node; what concerns them is told here and not appended.
+//! Members are those of this node; what concerns them is told here and not appended. How a channel follows its log stands in
+//! `follow`.
+
+mod follow;
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
@@ -11,21 +14,20 @@ use tokio::sync::oneshot;
 use crate::{
     actors::channels::{channel::Channel, commit_queue::Asker},
     core::{
-        chain::{Broken, Chain, Linked, Tail},
-        command::{Now, Start},
+        chain::Chain,
+        command::Start,
         dedupe::{Known, Published},
         message::{Body, Draft, Entry},
         serial::Serial,
-        window::Gap,
     },
     error::Fault,
     ids::{ChannelName, Timestamp},
-    limits,
     log::{
         ChannelLog, Done, StoreError,
-        shared::{Joined, News, SharedLog, Told, Written},
+        shared::{Joined, SharedLog, Told},
     },
 };
+use follow::hears;
 
 pub(in crate::actors) struct Shared {
     log: SharedLog,
@@ -39,7 +41,7 @@ pub(in crate::actors) struct Shared {
     asks_again: bool,
     /// They are being carried out: none of them is held again.
     is_releasing: bool,
-    /// The log could not be read when it was last asked.
+    /// The log could not be read when it was last asked, or is being joined anew.
     is_away: bool,
     /// It broke, and the channel is being joined anew.
     is_joining: bool,
@@ -73,19 +75,6 @@ type Held = Box<dyn FnOnce(&mut Channel, &mut Context<Channel>)>;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Answered(Ticket, Result<Option<Told>, StoreError>);
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Heard(News);
-
-/// What the log has behind the newest entry here.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct CaughtUp(Result<Tail, StoreError>);
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Rejoined(Result<Joined, StoreError>);
 
 impl Shared {
     /// Joins a channel for the actor at `address`, which does not run yet.
@@ -162,11 +151,6 @@ pub(super) const fn stays_here(draft: &Draft) -> bool {
     draft.is_empty() || matches!(draft.body, Body::Presence(_))
 }
 
-fn hears(channel: Addr<Channel>) -> impl Fn(News) + Send + 'static {
-    // What finds the mailbox full is missed, and read when the next one does not link.
-    move |news| drop(channel.try_send(Heard(news)))
-}
-
 impl Channel {
     /// Asks the log to append what is kept, and to publish the rest.
     pub(super) fn ask_to_append(&mut self, draft: Draft, ctx: &Context<Self>) -> Result<Publishing, Fault> {
@@ -199,77 +183,14 @@ impl Channel {
         Self: Handler<M, Result = ()>,
     {
         let Some(shared) = &mut self.shared else { return Some(command) };
-        if shared.is_releasing || shared.held.is_empty() && !start.is_some_and(|start| shared.is_behind(start)) {
+        let is_first = shared.held.is_empty() && !start.is_some_and(|start| shared.is_behind(start));
+        if is_first || shared.is_releasing || shared.is_joining {
             return Some(command);
         }
         shared.held.push(Box::new(move |channel, ctx| Self::handle(channel, command, ctx)));
         shared.asks_again = true;
         self.ask_log(ctx);
         None
-    }
-
-    /// Reads what the log has behind the newest entry here, unless it is being read.
-    pub(super) fn ask_log(&mut self, ctx: &Context<Self>) {
-        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
-        if let Some(after) = shared.chain.ask() {
-            shared.asks_again = false;
-            let channel = ctx.address();
-            shared.log.tail(self.state.name(), after, Box::new(move |tail| channel.do_send(CaughtUp(tail))));
-        }
-    }
-
-    /// Takes what links, and looks again later when something is late.
-    fn advance(&mut self, taken: Result<Vec<Arc<Entry>>, Broken>, ctx: &mut Context<Self>) {
-        let now = self.now();
-        match taken {
-            Ok(entries) => {
-                for entry in entries {
-                    self.take(now, entry, ctx);
-                }
-                self.look_later(now, ctx);
-            }
-            Err(Broken) => self.rejoin(ctx),
-        }
-    }
-
-    fn take(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
-        self.was_used = true;
-        self.state.take(now, &entry);
-        let mut later = || -> Done<()> { Box::new(drop) };
-        // A copy is never refused.
-        let _ = self.log.append(now.uptime, Arc::clone(&entry), &mut later);
-        self.hand_out(now, entry, ctx);
-    }
-
-    fn hand_out(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
-        match self.commit_queue.is_empty() {
-            true => self.deliver(now, entry, ctx),
-            false => self.commit_queue.kept(entry),
-        }
-    }
-
-    fn look_later(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_waiting) else { return };
-        let Some(due) = shared.chain.due() else { return };
-        shared.is_waiting = true;
-        ctx.run_later(due.saturating_sub(now.uptime), |channel, ctx| {
-            let now = channel.now();
-            let Some(shared) = &mut channel.shared else { return };
-            shared.is_waiting = false;
-            if shared.chain.due().is_some_and(|due| due <= now.uptime) {
-                channel.ask_log(ctx);
-            }
-            channel.look_later(now, ctx);
-        });
-    }
-
-    /// The copy cannot go on where it stands: it begins anew.
-    fn rejoin(&mut self, ctx: &Context<Self>) {
-        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
-        shared.is_joining = true;
-        let channel = ctx.address();
-        let told = Box::new(move |joined| channel.do_send(Rejoined(joined)));
-        shared.log.join(self.state.name(), Some(shared.chain.head()), hears(ctx.address()), told);
     }
 
     fn release_held(&mut self, ctx: &mut Context<Self>) {
@@ -281,37 +202,6 @@ impl Channel {
         if let Some(shared) = &mut self.shared {
             shared.is_releasing = false;
         }
-    }
-
-    fn published_elsewhere(&mut self, written: Written, ctx: &mut Context<Self>) {
-        let now = self.now();
-        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
-        let head = shared.chain.head();
-        if !written.is_kept {
-            // What was published here was delivered with the answer.
-            if !shared.log.is_own(&written)
-                && let Some(entry) = written.entry(self.state.name(), head)
-            {
-                self.hand_out(now, Arc::new(entry), ctx);
-            }
-            return;
-        }
-        let is_known = written.serial.epoch() == head.epoch() && written.serial.place() <= head.place();
-        if is_known {
-            return;
-        }
-        if let Some(linked) = written.link(self.state.name()) {
-            let taken = shared.chain.push(now.uptime, linked);
-            self.advance(taken, ctx);
-        }
-    }
-
-    /// The entry that this node has appended is usually here before it is heard of.
-    fn kept(&mut self, previous: Serial, entry: Entry, ctx: &mut Context<Self>) {
-        let now = self.now();
-        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
-        let taken = shared.chain.push(now.uptime, Linked { previous, entry: Arc::new(entry) });
-        self.advance(taken, ctx);
     }
 
     fn conclude_asked(&mut self, asker: Asker, outcome: Result<Published, Fault>) {
@@ -371,74 +261,6 @@ impl Handler<Answered> for Channel {
         };
         if let Some(asker) = asker {
             self.conclude_asked(asker, outcome);
-        }
-    }
-}
-
-impl Handler<Heard> for Channel {
-    type Result = ();
-
-    fn handle(&mut self, Heard(news): Heard, ctx: &mut Self::Context) {
-        match news {
-            _ if self.retired => {}
-            News::Published(written) => self.published_elsewhere(written, ctx),
-            News::Missed => self.ask_log(ctx),
-        }
-    }
-}
-
-impl Handler<CaughtUp> for Channel {
-    type Result = ();
-
-    fn handle(&mut self, CaughtUp(tail): CaughtUp, ctx: &mut Self::Context) {
-        let now = self.now();
-        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
-        match tail {
-            Ok(tail) => {
-                shared.is_away = false;
-                let head = tail.head;
-                let taken = shared.chain.caught_up(now.uptime, tail);
-                let is_whole = taken.is_err() || shared.chain.head().place() >= head.place();
-                self.advance(taken, ctx);
-                let is_enough = is_whole && !self.shared.as_ref().is_some_and(|shared| shared.asks_again);
-                match is_enough {
-                    true => self.release_held(ctx),
-                    // It was read in part, or too early.
-                    false => self.ask_log(ctx),
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a channel cannot catch up with its log yet");
-                shared.chain.failed(now.uptime);
-                shared.is_away = true;
-                self.release_held(ctx);
-                self.look_later(now, ctx);
-            }
-        }
-    }
-}
-
-impl Handler<Rejoined> for Channel {
-    type Result = ();
-
-    fn handle(&mut self, Rejoined(joined): Rejoined, ctx: &mut Self::Context) {
-        let Some(shared) = &mut self.shared else { return };
-        shared.is_joining = false;
-        match joined {
-            Ok(Joined { head, log }) => {
-                tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
-                shared.chain = Chain::new(head);
-                self.log = log;
-                let breaks = self.state.restart(head, Gap::Expired);
-                self.carry_out(breaks, ctx);
-                // What was published while it was being read was not taken.
-                self.ask_log(ctx);
-                self.release_held(ctx);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a channel cannot be joined anew yet");
-                ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.rejoin(ctx));
-            }
         }
     }
 }
