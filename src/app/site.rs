@@ -159,7 +159,9 @@ impl Site {
         protocols.sort_by_key(|protocol| matches!(protocol, Protocol::Ably | Protocol::LetShare));
         for protocol in protocols {
             match protocol {
-                Protocol::Operations => ops::routes(routes),
+                Protocol::Operations => {
+                    ops::routes(routes, self.config.console.enabled && listener.serves(Protocol::Ably));
+                }
                 Protocol::Ably => {
                     let ably = self.ably(&ingress);
                     ably::routes(routes, &ably, fallback::not_found);

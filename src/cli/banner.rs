@@ -44,7 +44,12 @@ pub fn banner(config: &Config, address: SocketAddr, token: &str, ably_key: Optio
         ));
     }
     if let Some(key) = ably_key {
-        text.push_str(&ably_lines(address, key.expose_secret()));
+        let key = key.expose_secret();
+        if config.console.enabled {
+            // Browsers keep what stands behind # to themselves.
+            text.push_str(&format!("\n  Look at it: http://{address}/console#key={key}\n"));
+        }
+        text.push_str(&ably_lines(address, key));
     }
     text
 }

@@ -192,7 +192,11 @@ impl Protocol {
         let (exact, tree) = (|path: &str, key| route(path, false, key), |path: &str, key| route(path, true, key));
         let Config { relay, postoffice, chat, group, .. } = config;
         match self {
-            Self::Operations => ["/health", "/ready", "/metrics"].map(|path| exact(path, SHARED_PORT)).into(),
+            Self::Operations => {
+                let pages = ["/health", "/ready", "/metrics"].map(|path| exact(path, SHARED_PORT));
+                let console = config.console.enabled.then(|| tree("/console", "console.enabled"));
+                pages.into_iter().chain(console).collect()
+            }
             Self::LetShare => ["/", "/ws", "/api/pro/activate"].map(|path| exact(path, "letshare.enabled")).into(),
             Self::Ably => {
                 let roots = ABLY_ROOTS.iter().map(|root| tree(&format!("/{root}"), "ably.enabled"));

@@ -35,7 +35,7 @@ pub use group::{AckMode, Group, Membership};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Draft, Environment, Loaded, Setting, load, read};
 pub use postoffice::{FromCheck, OfflineLetters, PostOffice, PostOfficeAuth, PostOfficeErrors, Validation};
-pub use process::{Auth, AuthMode, Cors, Data, Jwt, Log, Server, Shutdown, Tls};
+pub use process::{Auth, AuthMode, Console, Cors, Data, Jwt, Log, Server, Shutdown, Tls};
 pub use relay::{Identify, Relay, UnresolvedToken};
 pub use reload::Change;
 pub use secrets::GROUP_SAMPLE_SECRET;
@@ -96,6 +96,7 @@ sections! {
     file_transfer: FileTransfer,
     limits: Limits,
     history: History,
+    console: Console,
     shutdown: Shutdown,
     data: Data,
     cluster: Cluster,

@@ -88,6 +88,14 @@ section! {
 }
 
 section! {
+    Console as "console";
+
+    /// Serve the page /console wherever Ably is served: what the server does now, its channels and tokens. It may do what
+    /// the key may that its user gives it, and reads /metrics from where that answers.
+    enabled: bool = "false", Switch;
+}
+
+section! {
     Shutdown as "shutdown";
 
     /// Pause between /ready turning off and the first close, so that a load balancer can look away.

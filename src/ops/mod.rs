@@ -2,6 +2,7 @@
 //!
 //! Answers only; the counting is done elsewhere and arrives as a `Snapshot`.
 
+mod console;
 pub mod error_file;
 pub mod health;
 pub mod logs;
@@ -37,10 +38,16 @@ pub struct OpsState {
 /// `/health`, `/ready`, `/metrics` and the page of `/` for GET and HEAD; any other method is left to the default
 /// service, since docs/protocols/letshare.md §1.2 wants 404 there, not 405. WebSockets are for whoever takes them on
 /// every path.
-pub fn routes(app: &mut web::ServiceConfig) {
+///
+/// And the console, where it is wanted.
+pub fn routes(app: &mut web::ServiceConfig, has_console: bool) {
     let is_plain = |asked: &guard::GuardContext<'_>| !asked.head().headers().contains_key(header::UPGRADE);
     let reads = || guard::Any(guard::Get()).or(guard::Head());
     let resource = |path| web::resource(path).guard(reads()).guard(guard::fn_guard(is_plain));
+    if has_console {
+        app.service(resource("/console").to(console::console))
+            .service(resource("/console/{file}").to(console::console));
+    }
     app.service(resource("/").guard(guard::fn_guard(welcome::wants_a_page)).to(welcome::welcome))
         .service(resource("/health").to(health::health))
         .service(resource("/ready").to(health::ready))

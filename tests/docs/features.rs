@@ -31,6 +31,7 @@ const WORKS: [(&str, &[&str]); 37] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
+    ("a console at `/console`", &["tests/browser/console.test.mjs"]),
     ("PRO activation", &["letshare_pro::who_knows_the_code_gets_a_token", "tests/browser/relay.test.mjs"]),
     (
         "LetShare rooms and Ably channels of one name are one channel",

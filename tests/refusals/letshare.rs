@@ -66,6 +66,7 @@ async fn while_it_drains() {
     says(&refused.body, &["服务器正在关闭", "shutting down; connect again in a moment"], "a server that drains");
 }
 
+/// findings N5: the words that the app knows, and beside them what is wrong and where.
 #[tokio::test]
 async fn in_a_room() {
     let server = Server::start(|config| {

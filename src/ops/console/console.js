@@ -1,0 +1,43 @@
+// The frame around the parts: which one is shown, and with whose key.
+
+import { credentials } from './api.js';
+import { channels } from './channels.js';
+import { overview } from './overview.js';
+import { tokens } from './tokens.js';
+import { attempt } from './try.js';
+
+const PARTS = { overview, channels, tokens, try: attempt };
+
+// The link that the server prints has the key behind the #, which browsers keep to themselves. It does not stay there.
+const given = /^#key=(.+)$/.exec(location.hash)?.[1];
+if (given) {
+  credentials.use(decodeURIComponent(given));
+  history.replaceState(null, '', '#/overview');
+}
+
+const place = document.getElementById('part');
+let leave = new AbortController();
+
+function show() {
+  const [, name = 'overview', argument] = location.hash.split('/');
+  const part = PARTS[name] ?? overview;
+  leave.abort();
+  leave = new AbortController();
+  for (const link of document.querySelectorAll('nav a')) {
+    if (link.hash === `#/${name}`) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  document.getElementById('whose').textContent = credentials.key ? credentials.key.split(':')[0] : 'none';
+  place.replaceChildren();
+  part(place, leave.signal, argument === undefined ? undefined : decodeURIComponent(argument));
+}
+
+document.getElementById('access').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const field = document.getElementById('key');
+  credentials.use(field.value);
+  field.value = '';
+  show();
+});
+addEventListener('hashchange', show);
+show();

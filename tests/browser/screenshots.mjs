@@ -1,0 +1,68 @@
+// Makes the pictures of docs/images from a running server: node tests/browser/screenshots.mjs
+
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { launch } from './chromium.mjs';
+import { startServer } from './server.mjs';
+
+const images = fileURLToPath(new URL('../../docs/images/', import.meta.url));
+const SCHEMES = ['light', 'dark'];
+const LOAD_MS = 60_000;
+
+const [server, browser] = await Promise.all([startServer({ origins: ['http://localhost:3000'] }), launch()]);
+const key = await server.key();
+const headers = { Authorization: `Basic ${btoa(key)}`, 'Content-Type': 'application/json' };
+const publish = (channel, name, data) =>
+  fetch(`${server.http}/channels/${channel}/messages`, { method: 'POST', headers, body: JSON.stringify({ name, data }) });
+
+/** Traffic that swells and ebbs, so that there is something to see. */
+let isOver = false;
+const traffic = (async () => {
+  for (let moment = 0; !isOver; moment += 1) {
+    const many = Math.round(8 + 6 * Math.sin(moment / 25) + 3 * Math.random());
+    await Promise.all(Array.from({ length: many }, (_, n) => publish(`orders:${n % 12}`, 'placed', { number: moment * 20 + n })));
+    if (moment % 40 === 0) await fetch(`${server.http}/?token=wrong`);
+    await new Promise((next) => setTimeout(next, 100));
+  }
+})();
+const listeners = Array.from({ length: 5 }, () => fetch(`${server.http}/sse?channels=orders:1,orders:2&v=1.2`, { headers }));
+
+try {
+  await mkdir(images, { recursive: true });
+  const pages = await Promise.all(
+    SCHEMES.map(async (colorScheme) => {
+      const page = await browser.newPage({ colorScheme, viewport: { width: 1200, height: 760 } });
+      await page.goto(`${server.http}/console#key=${key}`);
+      return [colorScheme, page];
+    }),
+  );
+  await new Promise((next) => setTimeout(next, LOAD_MS));
+  for (const [scheme, page] of pages) {
+    const shoot = (part) => page.screenshot({ path: `${images}console-${part}-${scheme}.png` });
+    const visit = (part) => page.goto(`${server.http}/console#/${part}`);
+    await shoot('overview');
+    await visit('channels/orders%3A1');
+    await page.locator('table.tail tbody tr').nth(5).waitFor();
+    await shoot('channels');
+    await visit('tokens');
+    await page.getByLabel(/^Paste a key/).fill(key);
+    await page.getByRole('button', { name: 'Ask the server' }).click();
+    await page.locator('table.verdicts tr').nth(4).waitFor();
+    await page.getByLabel(/^Paste a key/).evaluate((field) => (field.value = field.value.replace(/:.*/, ':…')));
+    await shoot('tokens');
+    await visit('try');
+    await page.getByText('attached').nth(1).waitFor();
+    for (const [who, said] of [['Alice', 'hello, Bob'], ['Bob', 'hello, Alice']]) {
+      await page.getByLabel(`What ${who} says`).fill(said);
+      await page.getByLabel(`What ${who} says`).press('Enter');
+      await page.getByLabel('What Alice sees').getByText(`${who}: ${said}`).waitFor();
+    }
+    await shoot('try');
+  }
+} finally {
+  isOver = true;
+  for (const listener of await Promise.all(listeners)) await listener.body.cancel();
+  await traffic;
+  await browser.close();
+  await server.stop();
+}
