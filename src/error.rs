@@ -73,6 +73,8 @@ reply_table! {
         InvalidFilter { why: Box<str> } => (40003, 400),
         #[error("the channel has as many different filters as it may have ({limit}); use one of them, or none")]
         TooManyFilters { limit: usize } => (42910, 429),
+        #[error("the summary of the message has as many {what} as it may have ({limit})")]
+        SummaryFull { what: &'static str, limit: usize } => (42910, 429),
         #[error("the credentials cannot be read: {why}")]
         UnreadableCredentials { why: &'static str } => (40005, 400),
         #[error("connectionId or connectionKey is not one of a live connection of this client")]
@@ -246,6 +248,7 @@ mod tests {
             Fault::Malformed { what: "x".into() },
             Fault::BodyUnreadable { format: "JSON", why: "x".into() },
             Fault::BadParameter { name: "limit", found: Found::nothing(), rule: "x" },
+            Fault::SummaryFull { what: "clients", limit: 1 },
             Fault::UnreadableCredentials { why: "x" },
             Fault::ForeignConnection,
             Fault::TooLarge { what: "x", size: 2, limit: 1 },

@@ -107,11 +107,48 @@ pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 /// Longest name of a channel, qualifier included, in bytes (`docs/protocols/ably.md §5.1`).
 pub const CHANNEL_NAME_BYTES: usize = 2_048;
 
+/// What the annotations of one message are summed up to: clients, each as often as it is listed; bytes of types and names;
+/// and what each type, name and client costs beside its text.
+pub const SUMMARY_CLIENTS: usize = 10_000;
+pub const SUMMARY_NAMES_BYTES: usize = 128 * 1024;
+pub const SUMMARY_ITEM_COST: usize = 128;
+
+/// How often one annotation may count (`docs/protocols/ably.md §9.5`).
+pub const ANNOTATION_COUNT: u64 = 1_000_000;
+
+/// What a message costs whose summary is in memory, beside its name and the summary.
+pub const SUMMARY_COST: usize = 512;
+
+/// The least time between two looks at summaries that are due.
+pub const SUMMARY_TICK: Duration = Duration::from_millis(20);
+
+/// A summary is kept on disk with every so many annotations, or as many as it lists clients: no more of them are counted
+/// when it is read.
+pub const SUMMARY_KEPT_EACH: usize = 256;
+
+/// How long the summary of a message stays in memory that nobody annotates: whoever may resume may have missed it.
+pub const SUMMARY_AGE: Duration = CONNECTION_STATE_TTL.saturating_add(MAX_IDLE_INTERVAL);
+
+/// A summary is sent so long after the first change, then at most once in the second time; so many messages at once.
+pub const SUMMARY_DELAY: Duration = Duration::from_millis(50);
+pub const SUMMARY_PAUSE: Duration = Duration::from_secs(1);
+pub const SUMMARIES_AT_ONCE: usize = 100;
+
+/// Of that a client is sent so many clients of a name, and so many bytes of clientIds in all; the lists say that they are
+/// clipped (`docs/protocols/ably.md §9.5`).
+pub const SUMMARY_LISTED: usize = 100;
+pub const SUMMARY_LISTED_BYTES: usize = 64 * 1024;
+
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
 
 /// What a message may have of data with all that was appended to it, in bytes (`docs/protocols/ably.md §9.4`).
 pub const MESSAGE_TOTAL_BYTES: usize = 1024 * 1024;
+
+/// Appends that have to be read on disk before the log keeps their message whole, and what each counts beside its data, in
+/// bytes: as many as their message has (`core/growth.rs`).
+pub const APPENDS_READ: usize = 64;
+pub const APPEND_WEIGHT: usize = 1024;
 
 /// Presence data of one frame, in bytes; clients put many enters into one.
 pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;

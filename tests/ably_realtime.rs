@@ -3,6 +3,7 @@
 //!
 //! Not here: how frames are written (`src/protocols/ably/wire/tests`), what HTTP answers (`ably_rest`).
 
+mod annotations;
 mod attach;
 mod bad_input;
 mod closing;
@@ -12,6 +13,7 @@ mod formats;
 mod kept;
 mod letshare;
 mod liveness;
+mod mutable;
 mod names;
 mod occupancy;
 mod order;

@@ -4,12 +4,14 @@
 //! Not here: connections, and what credentials are good for in all their forms
 //! (`src/auth`).
 
+mod annotations;
 mod apps;
 mod batch;
 mod channels;
 mod cors;
 mod history;
 mod identity;
+mod mutable;
 mod negotiation;
 mod presence;
 mod publish;

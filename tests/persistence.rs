@@ -7,12 +7,14 @@
 //! Not here: power cuts, damaged pages and slow disks, which take a disk that obeys the test
 //! (`src/store/faulty.rs`, `src/log/disk/tests`).
 
+mod annotations;
 mod backlog;
 mod crash;
 mod crowd;
 mod folder;
 mod full;
 mod ground;
+mod mutable;
 mod order;
 mod presence;
 mod restart;

@@ -109,6 +109,12 @@ impl App {
         attributes.is_persisted |= attributes.is_mutable;
         attributes
     }
+
+    /// # Errors
+    /// [`Fault::NotMutable`]: no rule lets the messages of a channel be updated, deleted or annotated.
+    pub fn check_mutable(&self, channel: &ChannelName) -> Result<(), Fault> {
+        if self.attributes_of(channel).is_mutable { Ok(()) } else { Err(Fault::NotMutable) }
+    }
 }
 
 impl Key {

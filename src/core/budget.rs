@@ -45,6 +45,8 @@ pub enum Kind {
     Connection,
     /// Ids of messages that were published, of token requests that were spent.
     SeenIds,
+    /// What the annotations of messages come to.
+    Summaries,
     Revocations,
     /// What waits for a user who is away, and pushes that are not due yet.
     Mailbox,
@@ -57,7 +59,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -68,6 +70,7 @@ impl Kind {
         Self::Presence,
         Self::Connection,
         Self::SeenIds,
+        Self::Summaries,
         Self::Revocations,
         Self::Mailbox,
         Self::Transfer,
@@ -88,6 +91,7 @@ impl Kind {
             Self::Presence => "presence",
             Self::Connection => "connection",
             Self::SeenIds => "seen_ids",
+            Self::Summaries => "summaries",
             Self::Revocations => "revocations",
             Self::Mailbox => "mailbox",
             Self::Transfer => "transfer",

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     core::{
-        budget::Account,
+        budget::{Account, Full},
         command::{
             Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Resubscribe, Start,
             Subscription,
@@ -17,9 +17,11 @@ use crate::{
         message::{Body, Draft, Entry, EntryId},
         modes::Modes,
         occupancy::Occupancy,
+        operation::{Annotation, MessageRef},
         presence::{MemberList, Members, PresenceAction},
         rules::Rules,
         serial::{Mint, Serial},
+        summaries::{Annotated, Summaries},
         versions::Versions,
         window::Gap,
     },
@@ -42,7 +44,13 @@ pub struct ChannelState {
     seen: Seen,
     /// Operations on messages that are on their way into the log.
     pub versions: Versions,
+    /// None: no message was annotated lately.
+    summaries: Option<Box<Summaries>>,
+    /// Of the app.
+    account: Option<Account>,
 }
+
+const UNKNOWN: Fault = Fault::NotFound { what: "a message with this serial" };
 
 /// Who gives the entries of a channel their serials.
 #[derive(Debug)]
@@ -91,14 +99,17 @@ impl ChannelState {
             unsettled,
             seen: Seen::default(),
             versions: Versions::default(),
+            summaries: None,
+            account: None,
         }
     }
 
-    /// `account`, that of the app, pays for what is remembered of publishes and members.
+    /// `account`, that of the app, pays for what is remembered of publishes, members and summaries.
     pub fn charge_to(&mut self, account: &Account) {
         self.seen.charge_to(account.clone());
         self.versions.charge_to(account.clone());
         self.members.charge_to(account);
+        self.account = Some(account.clone());
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
@@ -147,6 +158,9 @@ impl ChannelState {
     pub fn withdraw(&mut self, entry: &Entry) {
         self.seen.withdraw(&entry.id);
         self.versions.withdrawn(entry);
+        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
+            summaries.withdrawn(entry);
+        }
         if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
             self.unsettled = self.head();
         }
@@ -255,6 +269,10 @@ impl ChannelState {
     /// Lets those leave whose time to come back is over.
     pub fn expire(&mut self, now: Now) -> Vec<Effect> {
         self.seen.forget(now.uptime);
+        if let Some(summaries) = &mut self.summaries {
+            summaries.expire(now.wall);
+        }
+        self.summaries.take_if(|summaries| summaries.is_empty());
         let due = self.members.take_due(now.uptime);
         let leave = |connection| self.all_leave(connection);
         due.into_iter().filter_map(leave).collect()
@@ -301,6 +319,10 @@ impl ChannelState {
                 self.versions.judge(&mut operation, own_only)?;
                 Body::Operation(operation)
             }
+            (Body::Annotations(annotations), _) => {
+                self.summaries.as_mut().map_or(Err(UNKNOWN), |summaries| summaries.judge(&annotations))?;
+                Body::Annotations(annotations)
+            }
             (body, _) => body,
         };
         // Those of presence are few, and who leaves is not refused.
@@ -327,19 +349,24 @@ impl ChannelState {
         let timestamp = match &draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
             Body::Operation(operation) => self.versions.timestamp(operation, now.wall),
-            Body::Messages(_) | Body::Occupancy(_) | Body::Annotations(_) => now.wall,
+            _ => now.wall,
         };
         let entry = Arc::new(Entry::of(draft, serial, timestamp));
         self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published: Published::of(&entry) });
         self.members.apply(&entry);
-        if let Body::Operation(_) = entry.body {
-            self.versions.stamped(&entry);
+        match (&entry.body, &mut self.summaries) {
+            (Body::Operation(_), _) => self.versions.stamped(&entry),
+            (Body::Annotations(_), Some(summaries)) => summaries.stamped(&entry),
+            _ => {}
         }
         entry
     }
 
     /// The log has `entry`. Entries are taken in the log's order, each once.
     pub fn take(&mut self, now: Now, entry: &Entry) {
+        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
+            summaries.take(now.uptime, entry);
+        }
         // What this channel has stamped itself, or taken before, it knows.
         if let Order::Given(head) = &mut self.order
             && (entry.serial.epoch() != head.epoch() || entry.serial.place() > head.place())
@@ -372,6 +399,58 @@ impl ChannelState {
             Effect::Answer { hub, session, answer: Answer::Broken(Box::new(attached)) }
         };
         self.subscriptions.all(head).map(broken).collect()
+    }
+
+    /// A message that is to be [learned](Self::learn) before its annotations can be judged; none: all are known.
+    pub fn unknown_message(&self, annotations: &[Annotation]) -> Option<MessageRef> {
+        match &self.summaries {
+            Some(summaries) => summaries.unknown(annotations),
+            None => annotations.first().map(|annotation| annotation.target),
+        }
+    }
+
+    /// What the log has of a message and its annotations.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], [`Fault::MemoryFull`]
+    pub fn learn(&mut self, message: MessageRef, read: Option<Annotated>) -> Result<(), Fault> {
+        let read = read.ok_or(UNKNOWN)?;
+        let summaries = self.summaries.get_or_insert_with(|| Box::new(Summaries::new(self.account.clone())));
+        summaries.learn(message, read).map_err(Full::to_fault)
+    }
+
+    pub fn annotated(&self, message: MessageRef) -> Option<&Annotated> {
+        self.summaries.as_ref()?.get(message)
+    }
+
+    /// What the log is to keep of a message now, if it is.
+    pub fn summary_to_keep(&mut self, message: MessageRef) -> Option<&Annotated> {
+        self.summaries.as_mut()?.to_keep(message)
+    }
+
+    /// When the next summary is due.
+    pub fn summaries_due(&self) -> Option<Duration> {
+        self.summaries.as_ref()?.next_due()
+    }
+
+    /// The summaries that are to be delivered now, and not kept.
+    pub fn take_summaries(&mut self, now: Now) -> Vec<Draft> {
+        let due = self.summaries.as_mut().map(|summaries| summaries.take_due(now.uptime)).unwrap_or_default();
+        due.into_iter().map(|summary| self.draft(None, summary, true)).collect()
+    }
+
+    /// The summary of a message is to be delivered soon.
+    pub fn tell_summary(&mut self, now: Now, message: MessageRef) {
+        if let Some(summaries) = &mut self.summaries {
+            summaries.tell(now.uptime, message);
+        }
+    }
+
+    /// Somebody comes back who has missed what came after `position`, summaries among it.
+    pub fn tell_summaries_again(&mut self, now: Now, position: Serial) {
+        if let Some(summaries) = &mut self.summaries {
+            summaries.tell_again(now.uptime, position.place());
+        }
     }
 
     /// The occupancy, to be delivered and not kept.

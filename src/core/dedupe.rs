@@ -110,7 +110,7 @@ impl Content {
                     write(&annotation.payload, annotation.client_id.as_ref(), annotation.extras.as_deref(), &mut hash);
                 }
             }
-            Body::Occupancy(_) => {}
+            Body::Occupancy(_) | Body::Summary(_) => {}
         }
         Self(hash.finish())
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::core::{
-    message::{Body, Entry},
+    message::{Body, Entry, Summarised},
     modes::Modes,
 };
 
@@ -57,7 +57,13 @@ impl Filter {
             Body::Presence(_) => is_own || self.modes.has(Modes::PRESENCE_SUBSCRIBE),
             Body::Occupancy(_) => self.occupancy,
             Body::Annotations(_) => self.modes.has(Modes::ANNOTATION_SUBSCRIBE),
+            Body::Summary(summarised) => self.modes.has(Modes::SUBSCRIBE) && self.wants_summary(summarised),
         }
+    }
+
+    /// Who wants messages of some names wants the summaries of those; an expression chooses none.
+    fn wants_summary(&self, summarised: &Summarised) -> bool {
+        self.expression.is_none() && (self.every_name || self.names.contains(&summarised.name))
     }
 
     /// Whether it wants all of an entry of which it wants something.

@@ -9,11 +9,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 
-use crate::core::{
-    budget::{Account, Charge, Full, Kind},
-    message::{Data, Entry},
-    operation::{Latest, Operation},
-    serial::{Place, Serial},
+use crate::{
+    core::{
+        budget::{Account, Charge, Full, Kind},
+        message::{Data, Entry},
+        operation::{Latest, Operation},
+        serial::{Place, Serial},
+    },
+    limits,
 };
 
 /// The message as it is after an append.
@@ -27,6 +30,8 @@ pub struct Grown {
     /// How much of the tail there was by then.
     length: usize,
     is_binary: bool,
+    /// Of the appends since the log had the whole message: see [`Grown::is_whole_due`].
+    weight: usize,
 }
 
 /// All that was appended. Locked for as long as it takes to copy it.
@@ -75,10 +80,35 @@ impl Grown {
         }
     }
 
+    /// As a log gives it back that has the whole message.
+    pub fn restored(previous: Place, base: Data) -> Self {
+        let is_binary = matches!(base, Data::Binary(_));
+        Self { previous, base, tail: Tail::new(None), length: 0, is_binary, weight: 0 }
+    }
+
+    /// `account` pays for it from now on, if nobody does.
+    pub fn charge_to(&self, account: &Account) {
+        let mut kept = self.tail.0.lock();
+        kept.charge.get_or_insert_with(|| account.charge_anyway(Kind::Versions, 0));
+        let length = kept.bytes.len();
+        kept.pay_anyway(length, self.base.len());
+    }
+
+    /// Whether a log that puts messages together from their appends is to keep this version whole: as soon as those behind
+    /// the last one weigh as much as the message. So neither an append nor a look at the message costs more for a longer one.
+    pub fn is_whole_due(&self) -> bool {
+        self.weight >= self.len().max(limits::APPENDS_READ * limits::APPEND_WEIGHT)
+    }
+
     fn of(latest: &Latest, fragment: &Data, account: Option<&Account>) -> Self {
         let previous = latest.entry.serial.place();
+        let before = latest.grown().filter(|grown| !grown.is_whole_due()).map_or(0, |grown| grown.weight);
+        let weight = before + limits::APPEND_WEIGHT + fragment.len();
         let (base, tail, length, is_binary) = match latest.grown() {
-            Some(grown) => (grown.base.clone(), Arc::clone(&grown.tail), grown.length, grown.is_binary),
+            Some(grown) => {
+                account.into_iter().for_each(|account| grown.charge_to(account));
+                (grown.base.clone(), Arc::clone(&grown.tail), grown.length, grown.is_binary)
+            }
             None => {
                 let base = latest.message().map(|message| message.payload.data.clone()).unwrap_or_default();
                 let is_binary = matches!(base, Data::Binary(_));
@@ -87,7 +117,7 @@ impl Grown {
         };
         let is_binary = is_binary || matches!(fragment, Data::Binary(_));
         let tail = tail.grow(length, bytes_of(fragment), base.len(), account);
-        Self { previous, base, tail, length: length + fragment.len(), is_binary }
+        Self { previous, base, tail, length: length + fragment.len(), is_binary, weight }
     }
 
     /// How many bytes of data the message has.

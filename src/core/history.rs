@@ -8,6 +8,7 @@ use crate::{
         message::Entry,
         operation::{Change, Latest, MessageRef},
         serial::{Place, Serial},
+        summary::Digest,
     },
     ids::Timestamp,
     limits,
@@ -85,6 +86,20 @@ impl Page {
             }
         }
         self.places.push(ItemPosition { serial: entry.serial, index });
+    }
+
+    /// Adds what the annotations of its messages come to.
+    pub fn summarise<E>(
+        &mut self,
+        mut digest_of: impl FnMut(MessageRef) -> Result<Option<Digest>, E>,
+    ) -> Result<(), E> {
+        for (entry, index) in &mut self.items {
+            let target = Latest { entry: Arc::clone(entry), index: *index }.target();
+            if let Some(digest) = digest_of(target)? {
+                *entry = Arc::new(entry.with_summaries(vec![(*index, digest)]));
+            }
+        }
+        Ok(())
     }
 
     /// Everything on it is handed out.

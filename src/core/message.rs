@@ -10,9 +10,10 @@ use crate::{
     core::{
         dedupe::Content,
         occupancy::Occupancy,
-        operation::{Annotation, Operation},
+        operation::{Annotation, MessageRef, Operation},
         presence::PresenceEvent,
         serial::Serial,
+        summary::Digest,
         wire::{FORMATS, WireFormat},
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
@@ -142,7 +143,7 @@ impl Draft {
             Body::Messages(messages) => messages.is_empty(),
             Body::Presence(events) => events.is_empty(),
             Body::Annotations(annotations) => annotations.is_empty(),
-            Body::Occupancy(_) | Body::Operation(_) => false,
+            Body::Occupancy(_) | Body::Operation(_) | Body::Summary(_) => false,
         }
     }
 }
@@ -162,9 +163,18 @@ pub struct Entry {
     pub body: Body,
     /// Delivered and forgotten: the log does not have it, and its serial is no position to resume at.
     pub is_ephemeral: bool,
-    /// Some messages only, for a reader who wants no others: which of the original's.
-    chosen: Option<Box<[u16]>>,
+    /// None: it is as it was published.
+    variant: Option<Box<Variant>>,
     frames: [OnceLock<Bytes>; FORMATS],
+}
+
+/// An entry as one reader is to see it.
+#[derive(Clone, Debug, Default)]
+struct Variant {
+    /// Some messages only, for a reader who wants no others: which of the original's. None: all of them.
+    chosen: Option<Box<[u16]>>,
+    /// What the annotations of its items come to, for those that have any.
+    summaries: Vec<(usize, Digest)>,
 }
 
 /// What an entry brings. The items of one entry were published together and stay together.
@@ -178,6 +188,44 @@ pub enum Body {
     Operation(Box<Operation>),
     /// Of messages that were published before.
     Annotations(Vec<Annotation>),
+    /// What the annotations of one message come to; always ephemeral, because it follows from them.
+    Summary(Box<Summarised>),
+}
+
+impl Body {
+    /// Its items.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Messages(messages) => messages.len(),
+            Self::Presence(events) => events.len(),
+            Self::Annotations(annotations) => annotations.len(),
+            Self::Occupancy(_) | Self::Operation(_) | Self::Summary(_) => 1,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What keeping it costs in memory, in bytes.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Messages(messages) => messages.iter().map(Message::cost).sum(),
+            Self::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
+            Self::Occupancy(_) | Self::Summary(_) => 0,
+            Self::Operation(operation) => operation.cost(),
+            Self::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
+        }
+    }
+}
+
+/// A message and the summary of its annotations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summarised {
+    pub message: MessageRef,
+    /// The message's own: some clients subscribe by it.
+    pub name: ByteString,
+    pub summary: Digest,
 }
 
 /// Where the ids of an entry's items come from (`docs/protocols/ably.md §3.8`). It is also what makes a
@@ -198,7 +246,17 @@ impl Entry {
     /// What a draft becomes in the log.
     pub fn of(draft: Draft, serial: Serial, timestamp: Timestamp) -> Self {
         let Draft { channel, publisher, id, body, is_ephemeral, content: _ } = draft;
-        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral, chosen: None, frames: Default::default() }
+        Self {
+            channel,
+            serial,
+            timestamp,
+            publisher,
+            id,
+            body,
+            is_ephemeral,
+            variant: None,
+            frames: Default::default(),
+        }
     }
 
     /// An entry that was in a log before.
@@ -211,7 +269,7 @@ impl Entry {
         body: Body,
     ) -> Self {
         let frames = Default::default();
-        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral: false, chosen: None, frames }
+        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral: false, variant: None, frames }
     }
 
     /// The finished WebSocket frame of this entry in `format`: encoded by the first who asks.
@@ -246,32 +304,37 @@ impl Entry {
     }
 
     pub fn len(&self) -> usize {
-        match &self.body {
-            Body::Messages(messages) => messages.len(),
-            Body::Presence(events) => events.len(),
-            Body::Occupancy(_) | Body::Operation(_) => 1,
-            Body::Annotations(annotations) => annotations.len(),
-        }
+        self.body.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether it has all of its items.
-    pub const fn is_whole(&self) -> bool {
-        self.chosen.is_none()
+    /// It is as it was published.
+    pub const fn is_original(&self) -> bool {
+        self.variant.is_none()
+    }
+
+    fn chosen(&self) -> Option<&[u16]> {
+        self.variant.as_ref()?.chosen.as_deref()
+    }
+
+    /// What the annotations of an item come to, where a reader of the past is told.
+    pub fn summary(&self, index: usize) -> Option<&Digest> {
+        let summaries = &self.variant.as_ref()?.summaries;
+        summaries.iter().find(|(of, _)| *of == index).map(|(_, summary)| summary)
     }
 
     /// Which item of the original it is: what serial and id are made with.
     pub fn original_index(&self, index: usize) -> usize {
-        let chosen = self.chosen.as_ref().and_then(|chosen| chosen.get(index));
+        let chosen = self.chosen().and_then(|chosen| chosen.get(index));
         chosen.map_or(index, |original| usize::from(*original))
     }
 
     /// The id that all items share, without the index; none when each has to have one of its own.
     pub fn base_id(&self) -> Option<impl fmt::Display + '_> {
-        let is_own = matches!(self.id, EntryId::Item(_)) || !self.is_whole();
+        let is_own = matches!(self.id, EntryId::Item(_)) || self.chosen().is_some();
         (!is_own).then(|| fmt::from_fn(|f| self.write_id(f)))
     }
 
@@ -298,13 +361,20 @@ impl Entry {
         let messages = self.messages().iter().enumerate().filter(|(index, _)| wanted(*index));
         let (chosen, messages): (Vec<u16>, Vec<Message>) =
             messages.map(|(index, message)| (self.original_index(index) as u16, message.clone())).unzip();
-        Self { chosen: Some(chosen.into()), ..self.with(Body::Messages(messages)) }
+        let variant = Some(Box::new(Variant { chosen: Some(chosen.into()), ..Variant::default() }));
+        Self { variant, ..self.with(Body::Messages(messages)) }
+    }
+
+    /// The same entry with what the annotations of some of its items come to.
+    pub fn with_summaries(&self, summaries: Vec<(usize, Digest)>) -> Self {
+        let chosen = self.chosen().map(Box::from);
+        Self { variant: Some(Box::new(Variant { chosen, summaries })), ..self.with(self.body.clone()) }
     }
 
     /// The same entry with another body.
     pub fn with(&self, body: Body) -> Self {
-        let (channel, id, chosen) = (self.channel.clone(), self.id.clone(), self.chosen.clone());
-        Self { channel, id, chosen, body, frames: Default::default(), ..*self }
+        let (channel, id, variant) = (self.channel.clone(), self.id.clone(), self.variant.clone());
+        Self { channel, id, variant, body, frames: Default::default(), ..*self }
     }
 
     /// By how many milliseconds its serial is ahead of its time: the clock was set back.
@@ -316,14 +386,7 @@ impl Entry {
     /// What keeping this entry costs in memory, in bytes: itself, the content, and as much again for a
     /// finished frame.
     pub fn cost(&self) -> usize {
-        let content: usize = match &self.body {
-            Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
-            Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
-            Body::Occupancy(_) => 0,
-            Body::Operation(operation) => operation.cost(),
-            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
-        };
-        size_of::<Self>() + 2 * content
+        size_of::<Self>() + 2 * self.body.cost()
     }
 }
 

@@ -3,11 +3,13 @@
 //! Every method takes what it needs to know (`now`, a command) and gives back what is to be done.
 //! So all that is hard is tested here, without a runtime.
 
+pub mod annotation;
 pub mod budget;
 pub mod capability;
 pub mod chain;
 pub mod channel;
 pub mod command;
+pub mod deadlines;
 pub mod dedupe;
 pub mod eviction;
 pub mod filter;
@@ -28,6 +30,8 @@ pub mod rules;
 pub mod serial;
 pub mod stats;
 pub mod subscribers;
+pub mod summaries;
+pub mod summary;
 pub mod touches;
 pub mod versions;
 pub mod window;

@@ -1,6 +1,6 @@
 //! What is done to a message after it was published (`docs/protocols/ably.md §9`): updates, deletes, appends, annotations.
 
-use std::{fmt, hash::BuildHasher as _, hash::Hash as _, hash::Hasher as _, sync::Arc, sync::OnceLock};
+use std::{cmp::Ordering, fmt, hash::BuildHasher as _, hash::Hash as _, hash::Hasher as _, sync::Arc, sync::OnceLock};
 
 use bytestring::ByteString;
 use foldhash::quality::FixedState;
@@ -34,6 +34,20 @@ impl MessageRef {
     /// Its place in its log, to be compared within one epoch only.
     pub const fn place(self) -> (Place, u16) {
         (self.serial.place(), self.index)
+    }
+}
+
+/// The order of the log, for those of one log.
+impl Ord for MessageRef {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |message: &Self| (message.place(), message.serial.epoch().bits());
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for MessageRef {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -121,6 +135,11 @@ impl Operation {
         digest: u64,
     ) -> Self {
         Self { target, change, message, origin, version, digest, grown: OnceLock::new() }
+    }
+
+    /// The same of an append, with what the message has become by it.
+    pub fn restored(self, grown: Grown) -> Self {
+        Self { grown: OnceLock::from(grown), ..self }
     }
 
     /// What the message has become by it; none: it is no append, or that is not known yet.

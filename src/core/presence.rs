@@ -6,7 +6,6 @@
 //! An event that arrives late must not undo a newer one: [`Members::judge`] applies the rule that clients apply
 //! themselves, so that reading the members and following the events give the same result.
 
-mod deadlines;
 mod leaves;
 mod list;
 mod page;
@@ -22,13 +21,13 @@ use bytestring::ByteString;
 
 use crate::{
     core::budget::{Account, Charge, Kind},
+    core::deadlines::Deadlines,
     core::message::{Entry, Extras, Payload, size_of_identity},
     error::Fault,
     ids::{ClientId, ConnectionId, Timestamp},
     limits,
 };
 
-use deadlines::Deadlines;
 use leaves::Leaves;
 
 pub use list::{EncodedMembers, MemberList};
@@ -109,7 +108,7 @@ pub struct Members {
     /// What all of them cost.
     bytes: usize,
     /// Connections without a transport, and when their members leave.
-    lost: Deadlines,
+    lost: Deadlines<ConnectionId>,
     leaves: Leaves,
     /// Of the newest event.
     timestamp: Timestamp,

@@ -16,8 +16,11 @@ use crate::{
         command::{Attached, Rewind, Start, Subscription},
         filter::Filter,
         message::{Body, Entry},
+        operation::MessageRef,
         presence::{Member, PresenceAction},
         serial::{Place, Serial},
+        summaries::summarised,
+        summary::Digest,
         window::Gap,
     },
     ids::{ClientId, ConnectionId, Timestamp},
@@ -70,6 +73,19 @@ impl Portion {
         Self { entries: Vec::new(), upto: position, bytes: 0 }
     }
 
+    /// Adds what the annotations of messages come to.
+    pub fn summarise<E>(
+        &mut self,
+        mut digest_of: impl FnMut(MessageRef) -> Result<Option<Digest>, E>,
+    ) -> Result<(), E> {
+        for entry in &mut self.entries {
+            if let Some(summarised) = summarised(entry, &mut digest_of)? {
+                *entry = summarised;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes what `choice` wants of the next entry; breaks when there is enough.
     pub fn take(&mut self, entry: &Arc<Entry>, choice: &Choice) -> ControlFlow<()> {
         self.upto = entry.serial;
@@ -89,6 +105,8 @@ pub struct Choice {
     ghosts: Ghosts,
     /// No others than these items, each by its entry and its place in it; none = all.
     only: Option<HashSet<(Place, usize)>>,
+    /// Messages come with what their annotations come to.
+    with_summaries: bool,
     /// Where the attachment begins; none: appends are to be seen as they are.
     since: Option<Serial>,
 }
@@ -142,6 +160,11 @@ impl Choice {
     pub fn needs_whole(&self, previous: Place) -> bool {
         let wants_wholes = self.only.is_some() || self.reader.as_ref().is_some_and(|(filter, _)| filter.wants_wholes());
         self.since.is_some_and(|since| wants_wholes || previous <= since.place())
+    }
+
+    /// Messages are to come with what their annotations come to.
+    pub const fn wants_summaries(&self) -> bool {
+        self.with_summaries
     }
 
     /// It takes no presence event, whoever's it is.
@@ -249,7 +272,8 @@ pub fn fill(
     let reader = Some((attached.subscription.filter.clone(), attached.subscription.connection));
     let only = matches!(start, Start::Rewind(_)).then(|| newest_only(&backlog)).flatten();
     let since = Some(attached.position);
-    let choice = Arc::new(Choice { reader, only_messages, ghosts, only, since });
+    let with_summaries = matches!(start, Start::Rewind(_));
+    let choice = Arc::new(Choice { reader, only_messages, ghosts, only, with_summaries, since });
     attached.backlog = Some(Backlog { past: past(), after: first.serial.before(), upto: last.serial, choice });
     attached
 }

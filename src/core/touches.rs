@@ -32,6 +32,13 @@ impl Touches {
         self.0.is_empty()
     }
 
+    /// The messages that are annotated, by their places.
+    pub fn annotated(&self) -> impl Iterator<Item = (Place, u16)> + '_ {
+        let mut last = None;
+        let annotations = self.0.iter().filter(|(_, touch, _)| *touch == Touch::Annotation);
+        annotations.map(|(message, _, _)| *message).filter(move |message| last.replace(*message) != Some(*message))
+    }
+
     /// The places of those that concern a message in one way, oldest first.
     pub fn of(&self, target: MessageRef, touch: Touch) -> impl DoubleEndedIterator<Item = Place> + '_ {
         let key = |place| (target.place(), touch, place);

@@ -1,6 +1,6 @@
 //! The newest part of a channel's log, in memory: for clients that come back.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -13,6 +13,8 @@ use crate::{
         operation::{Latest, MessageRef, Operation, Touch},
         replay::{Choice, Found, Portion, Read, Wanted},
         serial::{Epoch, Place, Serial},
+        summaries::Annotated,
+        summary::Digest,
         touches::Touches,
     },
     ids::Timestamp,
@@ -144,12 +146,13 @@ impl Window {
     pub fn portion(&self, after: Serial, upto: Serial, choice: &Choice) -> Read {
         self.reaches(after)?;
         let mut portion = Portion::after(after);
-        for entry in self.behind(after).take_while(|entry| entry.serial.place() <= upto.place()) {
-            if portion.take(entry, choice).is_break() {
-                return Ok(portion);
-            }
+        let mut entries = self.behind(after).take_while(|entry| entry.serial.place() <= upto.place());
+        if !entries.any(|entry| portion.take(entry, choice).is_break()) {
+            portion.upto = upto;
         }
-        portion.upto = upto;
+        if choice.wants_summaries() && !self.touches.is_empty() {
+            let Ok(()) = portion.summarise(|target| self.digest(target));
+        }
         Ok(portion)
     }
 
@@ -195,28 +198,37 @@ impl Window {
     pub fn page(&self, query: &Query) -> Page {
         let newer = |target| if self.touches.is_empty() { None } else { self.changed(target) };
         if let Kind::Versions(target) | Kind::Annotations(target) = query.kind {
-            let mut entries = self.touching(target, query.kind);
+            let mut entries = self.page_of(target, query.kind);
             if query.direction == Direction::Backwards {
                 entries.reverse();
             }
             return query.page(entries.into_iter(), newer);
         }
         let entries = self.between(query.places(self.skew));
-        match query.direction {
+        let mut page = match query.direction {
             Direction::Forwards => query.page(entries, newer),
             Direction::Backwards => query.page(entries.rev(), newer),
+        };
+        if query.kind == Kind::Messages && !self.touches.is_empty() {
+            let Ok(()) = page.summarise(|target| self.digest(target));
         }
+        page
+    }
+
+    /// The entries that concern a message in one way, oldest first.
+    fn touching(&self, target: MessageRef, touch: Touch) -> impl Iterator<Item = &Arc<Entry>> {
+        self.touches.of(target, touch).filter_map(|place| self.at(place))
     }
 
     /// The entries that a page of one message is made of, oldest first.
-    fn touching(&self, target: MessageRef, kind: Kind) -> Vec<&Arc<Entry>> {
+    fn page_of(&self, target: MessageRef, kind: Kind) -> Vec<&Arc<Entry>> {
         if target.serial.epoch() != self.epoch {
             return Vec::new();
         }
         let is_versions = matches!(kind, Kind::Versions(_));
         let own = is_versions.then_some(target.serial.place());
         let touch = if is_versions { Touch::Version } else { Touch::Annotation };
-        own.into_iter().chain(self.touches.of(target, touch)).filter_map(|place| self.at(place)).collect()
+        own.and_then(|place| self.at(place)).into_iter().chain(self.touching(target, touch)).collect()
     }
 
     /// A message as it is now, as far as that is known; none: it is not here.
@@ -229,6 +241,27 @@ impl Window {
             let index = usize::from(target.index);
             (index < entry.messages().len()).then(|| Latest { entry: Arc::clone(entry), index })
         })
+    }
+
+    /// A message and what its annotations come to; none: it is not here.
+    pub fn annotated(&self, target: MessageRef) -> Option<Annotated> {
+        let entry = self.at(target.serial.place()).filter(|entry| entry.serial == target.serial)?;
+        let mut annotated = Annotated::new(entry, target.index)?;
+        self.touching(target, Touch::Annotation).for_each(|entry| annotated.apply(target, entry));
+        Some(annotated)
+    }
+
+    /// The messages that were annotated lately.
+    pub fn annotated_lately(&self) -> Vec<MessageRef> {
+        let reference = |(place, index)| MessageRef { serial: Serial::at(self.epoch, place), index };
+        self.touches.annotated().map(reference).collect()
+    }
+
+    /// What the annotations of a message come to, as far as they are here; none: there are none.
+    fn digest(&self, target: MessageRef) -> Result<Option<Digest>, Infallible> {
+        let mut annotated = Annotated::default();
+        self.touching(target, Touch::Annotation).for_each(|entry| annotated.apply(target, entry));
+        Ok(Some(annotated.summary.digest()).filter(|digest| !digest.is_empty()))
     }
 
     /// The newest operation on a message whose outcome is known.

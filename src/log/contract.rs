@@ -13,13 +13,16 @@ use crate::{
     core::{
         command::Rewind,
         dedupe::Known,
+        growth::Grown,
         history::{Direction, Kind, Page, Query},
-        message::{Body, Entry, EntryId, Message, Payload},
+        message::{Body, Data, Entry, EntryId, Message, Payload},
+        operation::{Annotation, Change, Latest, MessageRef, Operation, Version},
         replay::{Choice, Found, Past, Wanted},
-        serial::{Mint, Serial},
+        serial::{Epoch, Mint, Serial},
+        summaries::{Annotated, Summaries},
         window::Gap,
     },
-    ids::Timestamp,
+    ids::{ClientId, Timestamp},
     limits,
     log::{ChannelLog, Log, StoreError},
 };
@@ -27,6 +30,31 @@ use crate::{
 /// An entry with `size` bytes of data and the next serial.
 pub fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
     entry_at(mint, size, 1_000)
+}
+
+/// Annotates a message, and keeps its summary when that is due, as a channel does that knows it.
+pub fn annotate(channel: &mut (dyn ChannelLog + 'static), target: MessageRef, client: &str, known: &mut Summaries) {
+    let annotation = Annotation {
+        target,
+        is_delete: false,
+        kind: "r:multiple.v1".into(),
+        name: "x".into(),
+        count: None,
+        client_id: ClientId::new(client),
+        payload: Payload::default(),
+        extras: None,
+    };
+    if known.get(target).is_none() {
+        known.learn(target, channel.summary(target).unwrap()).unwrap();
+    }
+    let now = Timestamp::from_millis(1_000);
+    let (serial, body) = (channel.mint().mint(now), Body::Annotations(vec![annotation]));
+    let entry = Arc::new(Entry::new("c".into(), serial, now, None, EntryId::Serial, body));
+    append(channel, Duration::from_secs(1), Arc::clone(&entry));
+    known.take(Duration::from_secs(1), &entry);
+    if let Some(annotated) = known.to_keep(target) {
+        channel.keep_summary(target, annotated);
+    }
 }
 
 /// The same, published at a moment of the wall clock.
@@ -74,15 +102,25 @@ pub trait Reads {
     fn after(&self, position: Serial) -> Found;
     fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>>;
     fn read_page(&self, query: &Query) -> Page;
+    fn message(&self, target: MessageRef) -> Option<Latest>;
+    fn summary(&self, target: MessageRef) -> Option<Annotated>;
 }
 
 impl Reads for dyn ChannelLog {
+    fn summary(&self, target: MessageRef) -> Option<Annotated> {
+        wait(|later| self.annotated(target, later)).unwrap()
+    }
+
     fn after(&self, position: Serial) -> Found {
         wait(|later| self.read(Wanted::After(position), &Choice::all(), later))
     }
 
     fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
         wait(|later| self.read(Wanted::Last(now, rewind), &Choice::all(), later)).unwrap()
+    }
+
+    fn message(&self, target: MessageRef) -> Option<Latest> {
+        wait(|later| self.newest(target, later)).expect("readable")
     }
 
     fn read_page(&self, query: &Query) -> Page {
@@ -115,6 +153,35 @@ pub fn holds<L: Log>(make: impl Fn() -> L) {
     goes_on_when_opened_again(&make());
     channels_do_not_mix(&make());
     pages_and_rewinds(&make());
+    messages_are_as_they_have_become(&make());
+    messages_have_their_summaries(&make());
+}
+
+fn messages_have_their_summaries(log: &dyn Log) {
+    let [a, b, _] = messages_in(log);
+    let mut channel = log.open(&"p of messages".into());
+    let mut known = Summaries::default();
+    for client in ["x", "y", "x"] {
+        annotate(&mut *channel, a, client, &mut known);
+    }
+    annotate(&mut *channel, b, "z", &mut known);
+    for target in [a, b] {
+        let read = channel.summary(target).expect("a message");
+        assert_eq!(read.summary.digest(), known.get(target).expect("known").summary.digest());
+    }
+    assert!(channel.summary(MessageRef { index: 9, ..a }).is_none());
+    assert_eq!(channel.annotated_lately(), [a, b]);
+    let query =
+        |kind, direction, limit, after| Query { kind, start: None, end: None, until: None, direction, limit, after };
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        let first = channel.read_page(&query(Kind::Annotations(a), direction, 2, None));
+        let rest = channel.read_page(&query(Kind::Annotations(a), direction, 2, first.next));
+        assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 1, None), "{direction:?}");
+    }
+    let page = channel.read_page(&query(Kind::Messages, Direction::Forwards, 10, None));
+    let summaries: Vec<_> = page.items.iter().map(|(entry, index)| entry.summary(*index).cloned()).collect();
+    let expected = [a, b].map(|target| known.get(target).map(|annotated| annotated.summary.digest()));
+    assert_eq!(summaries, [&expected[..], &[None]].concat());
 }
 
 /// Checks a log that is gone when its windows are empty.
@@ -230,4 +297,117 @@ fn pages_and_rewinds(log: &dyn Log) {
     let rewind = |messages| channel.rewind(now, Rewind { messages, age: None });
     assert_eq!(serials(&rewind(4)), serials(&all[6..]));
     assert_eq!(serials(&rewind(99)), serials(&all));
+}
+
+/// Does something to a message, as a channel does it: judged by what the message is, taken when the log has it.
+pub fn operate(channel: &mut (dyn ChannelLog + 'static), target: MessageRef, change: Change, data: &str) -> Arc<Entry> {
+    let latest = channel.message(target).expect("a message");
+    let message = Message { payload: payload(data), ..Message::default() };
+    let mut operation = Operation::new(target, change, message, Version::default());
+    operation.origin = latest.origin();
+    let (serial, id) = (channel.mint().mint(latest.entry.timestamp), EntryId::Serial);
+    let body = Body::Operation(Box::new(operation));
+    let entry = Arc::new(Entry::new("c".into(), serial, latest.entry.timestamp, None, id, body));
+    append(channel, Duration::from_secs(serial.place().0 / 1_000), Arc::clone(&entry));
+    if change == Change::Append {
+        let operation = entry.operation().expect("an operation");
+        operation.grow(&latest, None);
+        if operation.grown().is_some_and(Grown::is_whole_due) {
+            channel.keep_whole(&entry);
+        }
+    }
+    entry
+}
+
+fn payload(data: &str) -> Payload {
+    Payload { data: Data::Text(data.into()), ..Payload::default() }
+}
+
+/// What a message says, and its change; 0 as it was published.
+fn said(latest: &Latest) -> (Option<Change>, String) {
+    let Data::Text(text) = latest.payload().data else { panic!("no text") };
+    (latest.entry.operation().map(|operation| operation.change), text.to_string())
+}
+
+/// Three messages of which two have changed.
+pub fn messages_in(log: &dyn Log) -> [MessageRef; 3] {
+    let mut channel = log.open(&"p of messages".into());
+    let messages = ["a", "b", "c"].map(|data| Message { payload: payload(data), ..Message::default() });
+    let now = Timestamp::from_millis(1_000);
+    let mut publish = |messages: &[Message]| {
+        let (serial, body) = (channel.mint().mint(now), Body::Messages(messages.to_vec()));
+        let entry = Arc::new(Entry::new("c".into(), serial, now, None, EntryId::Serial, body));
+        append(&mut *channel, Duration::from_secs(1), entry);
+        serial
+    };
+    let (first, second) = (publish(&messages[..2]), publish(&messages[2..]));
+    let target = |serial, index| MessageRef { serial, index };
+    let (a, b, c) = (target(first, 0), target(first, 1), target(second, 0));
+    let unknown = [target(first, 2), target(first.before(), 0), target(Serial::at(Epoch::new(9), first.place()), 0)];
+
+    let channel = &mut *channel;
+    operate(channel, b, Change::Append, "1");
+    operate(channel, b, Change::Append, "2");
+    operate(channel, c, Change::Update, "C");
+    operate(channel, b, Change::Update, "B");
+    operate(channel, c, Change::Delete, "");
+    operate(channel, b, Change::Append, "3");
+    for unknown in unknown {
+        assert!(channel.message(unknown).is_none());
+    }
+    [a, b, c]
+}
+
+fn messages_are_as_they_have_become(log: &dyn Log) {
+    let targets = messages_in(log);
+    holds_them(&*log.open(&"p of messages".into()), targets);
+}
+
+/// What [`messages_in`] leaves, in whatever way it is read.
+pub fn holds_them(channel: &(dyn ChannelLog + 'static), targets: [MessageRef; 3]) {
+    let [a, b, c] = targets;
+    let are = [(None, "a"), (Some(Change::Append), "B3"), (Some(Change::Delete), "")];
+    let are = are.map(|(change, text)| (change, text.to_owned()));
+    assert_eq!([a, b, c].map(|target| said(&channel.message(target).expect("a message"))), are);
+
+    let mut query = Query {
+        kind: Kind::Messages,
+        start: None,
+        end: None,
+        until: None,
+        direction: Direction::Forwards,
+        limit: 2,
+        after: None,
+    };
+    let mut pages = |kind| {
+        let (mut all, mut places) = (Vec::new(), 0);
+        (query.kind, query.after) = (kind, None);
+        loop {
+            let page = channel.read_page(&query);
+            places += page.places.len();
+            all.extend(page.items.into_iter().map(|(entry, index)| said(&Latest { entry, index })));
+            query.after = page.next;
+            if page.next.is_none() {
+                assert_eq!(all.len(), places);
+                return all;
+            }
+        }
+    };
+    let shown = |change: Option<Change>, text: &str| (change, text.to_owned());
+    let update = Some(Change::Update);
+    // In the place where each was published; a message that has grown is shown whole, as an update.
+    assert_eq!(pages(Kind::Messages), [shown(None, "a"), shown(update, "B3"), shown(Some(Change::Delete), "")]);
+    assert_eq!(pages(Kind::Versions(a)), [shown(None, "a")]);
+    assert_eq!(pages(Kind::Versions(b)), [shown(None, "b"), shown(update, "B")]);
+    assert_eq!(pages(Kind::Versions(c)), [shown(None, "c"), shown(update, "C"), shown(Some(Change::Delete), "")]);
+
+    // Each message once, as its newest version, in that one's place.
+    let rewind = |messages| {
+        let found = channel.rewind(Timestamp::from_millis(1_000), Rewind { messages, age: None });
+        let said = |entry: Arc<Entry>| said(&Latest { entry: entry.whole().unwrap_or(entry), index: 0 }).1;
+        found.into_iter().map(said).collect::<Vec<_>>()
+    };
+    assert_eq!(rewind(1), ["B3"]);
+    assert_eq!(rewind(2), ["", "B3"]);
+    assert_eq!(rewind(9), ["a", "", "B3"]);
 }

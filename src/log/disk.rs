@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod agenda;
+mod annotated;
 mod channel;
 pub mod check;
 pub(super) mod encoding;

@@ -25,7 +25,7 @@ use crate::{
     },
     ids::{AppId, ChannelName},
     limits,
-    log::{ChannelLog, Later, Log, MessageRead, PageRead, kept::KeptWindow},
+    log::{AnnotatedRead, ChannelLog, Later, Log, MessageRead, PageRead, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -207,6 +207,14 @@ impl ChannelLog for ChannelWindow {
 
     fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
         Poll::Ready(Ok(self.window.lock().newest(target)))
+    }
+
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        self.window.lock().annotated_lately()
+    }
+
+    fn annotated(&self, target: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        Poll::Ready(Ok(self.window.lock().annotated(target)))
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

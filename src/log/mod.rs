@@ -11,6 +11,7 @@ use crate::{
         operation::{Latest, MessageRef},
         replay::{Choice, Found, Past, Wanted},
         serial::Mint,
+        summaries::Annotated,
     },
     ids::{AppId, ChannelName},
 };
@@ -67,6 +68,9 @@ pub type PageRead = Result<Option<Page>, StoreError>;
 /// A message as it is; none: the log has it not.
 pub type MessageRead = Result<Option<Latest>, StoreError>;
 
+/// A message and what its annotations come to; none: the log has it not.
+pub type AnnotatedRead = Result<Option<Annotated>, StoreError>;
+
 /// The log of one channel, in the hands of the channel's actor.
 pub trait ChannelLog: Send {
     /// Mints the serials that follow the newest entry, those included that are not on disk yet.
@@ -101,6 +105,19 @@ pub trait ChannelLog: Send {
 
     /// A message as it is, with what was done to it.
     fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead>;
+
+    /// The messages whose annotations are in memory.
+    fn annotated_lately(&self) -> Vec<MessageRef>;
+
+    /// A message and what its annotations come to; none: it is not kept.
+    fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead>;
+    /// What the annotations of a message come to is to be kept beside the newest of them: they are many, and readers need not
+    /// count them from the first.
+    fn keep_summary(&mut self, _target: MessageRef, _annotated: &Annotated) {}
+
+    /// An append that the log has is to be kept with all of its message: it is long, and readers need not put it together from
+    /// its beginning.
+    fn keep_whole(&mut self, _append: &Arc<Entry>) {}
 
     /// Drops the oldest entries from memory, so many bytes of them; false when there are none.
     fn give_up(&mut self, bytes: usize) -> bool;

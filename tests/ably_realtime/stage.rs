@@ -51,7 +51,7 @@ impl Stage {
                 {"capability": r#"{"*":["subscribe"]}"#},
                 {"capability": r#"{"*":["publish"]}"#},
             ],
-            "namespaces": [{"id": "known", "authenticated": true}],
+            "namespaces": [{"id": "known", "authenticated": true}, {"id": "mutable", "mutableMessages": true}],
             "limits": {"presence": {"maxMembers": 250}},
         });
         let app = TestApp::create(&server, setup).await;

@@ -146,6 +146,7 @@ pub fn setup() -> Value {
         ],
         "namespaces": [
             {"id": "persisted", "persisted": true},
+            {"id": "mutable", "mutableMessages": true},
             {"id": "known", "authenticated": true},
         ],
         "channels": [{

@@ -25,6 +25,8 @@ apps:
     namespaces:
       - id: persisted
         persisted: true
+      - id: mutable
+        mutableMessages: true
 ";
 const SETTINGS: [(&str, &str); 5] = [
     ("ABLY_APPS_FILE", "apps.yaml"),
@@ -83,6 +85,18 @@ impl Rest {
         let [auth, version] = headers();
         let headers = [(auth.0, &*auth.1), (version.0, &*version.1)];
         self.0.post(target, &headers, &body.to_string()).await
+    }
+
+    /// Changes a message; the serial of the version.
+    pub async fn change(&mut self, channel: &str, serial: &str, body: Value) -> String {
+        let [auth, version] = headers();
+        let body = body.to_string();
+        let length = body.len().to_string();
+        let headers = [(auth.0, &*auth.1), (version.0, &*version.1), ("Content-Length", &*length)];
+        let target = format!("/channels/{channel}/messages/{serial}");
+        let response = self.0.ask_with("PATCH", &target, &headers, body.as_bytes()).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()["versionSerial"].as_str().expect("a serial").to_owned()
     }
 
     pub async fn get(&mut self, target: &str) -> Response {

@@ -13,7 +13,7 @@ export const FORMATS = { json: false, msgpack: true };
 
 const SET_UP = {
   keys: [{}, { capability: JSON.stringify({ 'open:*': ['*'], 'read:*': ['subscribe', 'history'] }) }],
-  namespaces: [{ id: 'persisted', persisted: true }],
+  namespaces: [{ id: 'persisted', persisted: true }, { id: 'mutable', mutableMessages: true }],
 };
 
 /** Starts a server of its own and makes an app in its sandbox. `origins`: of pages that may connect. */

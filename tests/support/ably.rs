@@ -34,6 +34,7 @@ pub mod action {
     pub const MESSAGE: u64 = 15;
     pub const SYNC: u64 = 16;
     pub const AUTH: u64 = 17;
+    pub const ANNOTATION: u64 = 21;
 }
 
 /// Flags of ATTACHED (`docs/protocols/ably.md §2.3`).
@@ -46,6 +47,7 @@ pub mod flag {
     pub const SUBSCRIBE: u64 = 1 << 18;
     pub const PRESENCE_SUBSCRIBE: u64 = 1 << 19;
     pub const ANNOTATION_PUBLISH: u64 = 1 << 21;
+    pub const ANNOTATION_SUBSCRIBE: u64 = 1 << 22;
 }
 
 /// An app with its keys, made by `POST /apps`.
@@ -259,7 +261,7 @@ impl AblyClient {
         self.push(action, field, channel, items).await;
     }
 
-    async fn push(&mut self, action: u64, field: &str, channel: &str, items: Value) -> u64 {
+    pub async fn push(&mut self, action: u64, field: &str, channel: &str, items: Value) -> u64 {
         let serial = self.msg_serial;
         self.msg_serial += 1;
         let frame = json!({"action": action, "channel": channel, "msgSerial": serial, field: items});

@@ -54,6 +54,8 @@ pub struct Channel {
     sweeping: SpawnHandle,
     /// Waits for members whose connections are lost to leave, the first of them at that moment.
     expiring: Option<(Duration, SpawnHandle)>,
+    /// Waits until the first of the summaries that have changed is due.
+    telling: Option<(Duration, SpawnHandle)>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
     /// Operations on messages that wait for what is known of them.
@@ -155,9 +157,10 @@ impl Channel {
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
         }
+        let annotated = log.annotated_lately();
         ctx.run_later(limits::CHANNEL_OPENING, |channel: &mut Self, ctx| channel.note_opened(ctx));
         let sweeping = ctx.run_interval(broker.settings.get().channel_sweep, Self::sweep);
-        ctx.run(Self {
+        let mut channel = Self {
             state,
             log,
             shared,
@@ -166,6 +169,7 @@ impl Channel {
             hubs: Vec::new(),
             sweeping,
             expiring: None,
+            telling: None,
             commit_queue: CommitQueue::default(),
             operations: Operations::default(),
             counting: false,
@@ -176,7 +180,9 @@ impl Channel {
             was_used: false,
             retired: false,
             owed: None,
-        });
+        };
+        channel.recall_summaries(annotated, &mut ctx);
+        ctx.run(channel);
     }
 
     pub(in crate::actors) fn now(&self) -> Now {
@@ -255,6 +261,30 @@ impl Channel {
         let effects = self.state.expire(self.now());
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);
+    }
+
+    /// Sees that summaries that have changed are told when they are due.
+    pub(in crate::actors) fn tell_summaries_in_time(&mut self, ctx: &mut Context<Self>) {
+        let Some(due) = self.state.summaries_due() else {
+            return;
+        };
+        match self.telling {
+            Some((set_for, _)) if set_for <= due => return,
+            Some((_, waiting)) => {
+                ctx.cancel_future(waiting);
+            }
+            None => {}
+        }
+        let wait = due.saturating_sub(self.worker.broker.clock.uptime());
+        let waiting = ctx.run_later(wait.max(limits::SUMMARY_TICK), |channel: &mut Self, ctx| {
+            channel.telling = None;
+            let now = channel.now();
+            for summary in channel.state.take_summaries(now) {
+                channel.append(now, summary, ctx);
+            }
+            channel.tell_summaries_in_time(ctx);
+        });
+        self.telling = Some((due, waiting));
     }
 
     /// The channel that is in charge now.
@@ -439,7 +469,7 @@ impl Handler<Command<Publish>> for Channel {
         {
             self.worker.serve_first(reply.session);
         }
-        if operations::target_of(&publish).is_some() {
+        if operations::needs_a_message(&publish) {
             return self.operate(Source::Realtime, publish, reply.map(Asker::Transport), ctx);
         }
         let outcome = self.publish(Source::Realtime, publish, ctx);

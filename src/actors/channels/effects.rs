@@ -18,6 +18,7 @@ use crate::{
         channel::Judged,
         command::{Answer, Effect, Now, Publish, Reply},
         dedupe::Published,
+        growth::Grown,
         message::{Body, Draft, Entry},
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
@@ -209,7 +210,20 @@ impl Channel {
         self.state.take(now, &entry);
         match entry.body {
             Body::Presence(_) => self.count_soon(ctx),
-            Body::Operation(_) => self.state.versions.taken(&entry),
+            Body::Operation(ref operation) => {
+                self.state.versions.taken(&entry);
+                if operation.grown().is_some_and(Grown::is_whole_due) {
+                    self.log.keep_whole(&entry);
+                }
+            }
+            Body::Annotations(_) => {
+                for annotation in entry.annotations() {
+                    if let Some(annotated) = self.state.summary_to_keep(annotation.target) {
+                        self.log.keep_summary(annotation.target, annotated);
+                    }
+                }
+                self.tell_summaries_in_time(ctx);
+            }
             _ => {}
         }
         // Of a log that nodes share each counts what it has published itself, when it is told.
@@ -222,7 +236,7 @@ impl Channel {
     }
 
     pub(super) fn count_published(&self, entry: &Entry) {
-        if !matches!(entry.body, Body::Occupancy(_)) {
+        if !matches!(entry.body, Body::Occupancy(_) | Body::Summary(_)) {
             self.worker.count(|counters| counters.published += 1);
             if self.is_persisted && !entry.is_ephemeral {
                 self.traffic.borrow_mut().was_persisted(entry);
@@ -245,7 +259,7 @@ impl Channel {
                 self.owed = Some(Owed::Attachment { hub, id: attached.subscription.id });
                 let wall = self.worker.broker.clock.now();
                 match replay::wanted(start, attached.is_change, wall) {
-                    None => self.finish(effect, Ok(Vec::new())),
+                    None => self.finish(effect, Ok(Vec::new()), ctx),
                     Some(wanted) => {
                         let choice = Choice::for_reader(&attached.subscription);
                         self.read_for(effect, wanted, &choice, ctx);
@@ -256,13 +270,13 @@ impl Channel {
         }
     }
 
-    fn read_for(&mut self, effect: Effect, wanted: Wanted, choice: &Arc<Choice>, ctx: &Context<Self>) {
+    fn read_for(&mut self, effect: Effect, wanted: Wanted, choice: &Arc<Choice>, ctx: &mut Context<Self>) {
         let mut later = || -> Box<dyn FnOnce(Found) + Send> {
             let reading = Reading { channel: ctx.address(), found: Err(Gap::Expired) };
             Box::new(move |found| reading.finish(found))
         };
         match self.log.read(wanted, choice, &mut later) {
-            Poll::Ready(found) => self.finish(effect, found),
+            Poll::Ready(found) => self.finish(effect, found, ctx),
             Poll::Pending => {
                 self.owed = None;
                 self.commit_queue.reading(effect);
@@ -271,7 +285,7 @@ impl Channel {
     }
 
     /// Carries out an effect for which the past was read.
-    fn finish(&mut self, effect: Effect, found: Found) {
+    fn finish(&mut self, effect: Effect, found: Found, ctx: &mut Context<Self>) {
         match effect {
             Effect::Attached { hub, start, attached } => {
                 let session = attached.subscription.id.session;
@@ -281,7 +295,12 @@ impl Channel {
                 let recent = || choice.of_all(&self.log.recent());
                 let attached = replay::fill(*attached, &start, found, recent, || self.log.past(), unsettled, bytes);
                 self.owed = None;
+                let missed = (attached.resumed && !attached.is_change).then_some(attached.position);
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
+                if let Some(position) = missed {
+                    self.state.tell_summaries_again(self.now(), position);
+                    self.tell_summaries_in_time(ctx);
+                }
             }
             Effect::Replay { hub, .. } => match found {
                 Ok(missed) => {
@@ -321,7 +340,7 @@ impl Handler<PastRead> for Channel {
 
     fn handle(&mut self, PastRead(found): PastRead, ctx: &mut Self::Context) {
         if let Some(effect) = self.commit_queue.read() {
-            self.finish(effect, found);
+            self.finish(effect, found, ctx);
             self.release(ctx);
             if !self.operations.is_empty() {
                 self.go_on_operating(ctx);

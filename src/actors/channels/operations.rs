@@ -7,7 +7,10 @@ use std::{collections::VecDeque, task::Poll};
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
-    actors::channels::{channel::Channel, commit_queue::Asker, shared::Publishing},
+    actors::{
+        accounts::{Charge, Kind},
+        channels::{channel::Channel, commit_queue::Asker, shared::Publishing},
+    },
     core::{
         command::{Publish, Reply},
         message::Body,
@@ -17,7 +20,7 @@ use crate::{
     },
     error::Fault,
     limits,
-    log::{MessageRead, StoreError},
+    log::{AnnotatedRead, MessageRead, StoreError},
 };
 
 /// What waits, oldest first.
@@ -26,32 +29,39 @@ pub(in crate::actors) struct Operations {
     waiting: VecDeque<Waiting>,
     /// The log has been asked for the message of the first.
     is_reading: bool,
+    /// How often it was, for a message of these annotations.
+    reads: usize,
 }
 
 struct Waiting {
     source: Source,
     publish: Publish,
     asker: Option<Asker>,
+    /// None: it does not wait for another.
+    charge: Option<Charge>,
 }
 
-/// The message that the log was asked for.
+/// What the log was asked for.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Learnt(MessageRead);
+enum Learnt {
+    Message(MessageRead),
+    Annotated(MessageRef, AnnotatedRead),
+    Recalled(MessageRef, AnnotatedRead),
+}
 
 /// Sends a channel what was read for it; when the reader fails, that it could not be read.
-struct Reading(Addr<Channel>, MessageRead);
+struct Reading(Addr<Channel>, Option<Learnt>);
 
 impl Reading {
-    fn finish(mut self, read: MessageRead) {
-        self.1 = read;
+    fn finish(mut self, learnt: Learnt) {
+        self.1 = Some(learnt);
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        let read = std::mem::replace(&mut self.1, Ok(None));
-        self.0.do_send(Learnt(read));
+        self.0.do_send(self.1.take().unwrap_or(Learnt::Message(Err(StoreError::Closed))));
     }
 }
 
@@ -73,24 +83,40 @@ impl Operations {
     }
 }
 
-/// The message that has to be known before something can be published.
-pub(super) fn target_of(publish: &Publish) -> Option<MessageRef> {
-    match &publish.body {
-        Body::Operation(operation) => Some(operation.target),
-        _ => None,
-    }
+/// Whether a message has to be known before this can be published.
+pub(super) const fn needs_a_message(publish: &Publish) -> bool {
+    matches!(publish.body, Body::Operation(_) | Body::Annotations(_))
 }
 
 impl Channel {
     /// Publishes an operation when its turn comes, and answers it.
     pub(super) fn operate(&mut self, source: Source, publish: Publish, asker: Option<Asker>, ctx: &mut Context<Self>) {
         self.owed = None;
-        let waiting = Waiting { source, publish, asker };
+        let waiting = Waiting { source, publish, asker, charge: None };
         if self.operations.len() >= limits::CHANNEL_HELD {
             return self.settle(waiting.asker, Err(Fault::Busy));
         }
         self.operations.waiting.push_back(waiting);
         self.go_on_operating(ctx);
+        self.pay_for_the_last();
+    }
+
+    /// What has to wait is charged to the app. The first waits for no other, and only for as long as the log takes.
+    fn pay_for_the_last(&mut self) {
+        if self.operations.len() < 2 {
+            return;
+        }
+        let account = self.worker.broker.accounts.app(self.state.name().app());
+        let Some(last) = self.operations.waiting.back_mut() else {
+            return;
+        };
+        match account.charge(Kind::Inbound, last.publish.body.cost()) {
+            Ok(charge) => last.charge = Some(charge),
+            Err(full) => {
+                let asker = self.operations.waiting.pop_back().and_then(|last| last.asker);
+                self.settle(asker, Err(full.to_fault()));
+            }
+        }
     }
 
     /// Carries out those that have to wait no longer.
@@ -98,16 +124,28 @@ impl Channel {
         while let Some(Waiting { publish, .. }) = self.operations.waiting.front()
             && !self.operations.is_reading
         {
-            let Body::Operation(operation) = &publish.body else {
-                return self.operate_first(Ok(()), ctx);
+            let operation = match &publish.body {
+                Body::Operation(operation) => operation,
+                Body::Annotations(annotations) => {
+                    match self.state.unknown_message(annotations) {
+                        None => self.operate_first(Ok(()), ctx),
+                        // What was read has made room for the rest.
+                        Some(_) if self.operations.reads > annotations.len() => {
+                            self.operate_first(Err(Fault::Busy), ctx)
+                        }
+                        Some(message) => self.read_annotated(message, ctx),
+                    }
+                    continue;
+                }
+                _ => return self.operate_first(Ok(()), ctx),
             };
             match self.state.versions.needs(operation) {
                 Needs::Outcomes => return,
                 Needs::Nothing => self.operate_first(Ok(()), ctx),
                 Needs::Latest => {
                     let mut later = || -> Box<dyn FnOnce(MessageRead) + Send> {
-                        let reading = Reading(ctx.address(), Err(StoreError::Closed));
-                        Box::new(move |read| reading.finish(read))
+                        let reading = Reading(ctx.address(), None);
+                        Box::new(move |read| reading.finish(Learnt::Message(read)))
                     };
                     match self.log.newest(operation.target, &mut later) {
                         Poll::Ready(read) => self.operate_by(read, ctx),
@@ -115,6 +153,52 @@ impl Channel {
                     }
                 }
             }
+        }
+    }
+
+    /// Learns what an earlier run, or a channel that died, knew of messages that were annotated lately: who comes back may have
+    /// missed it.
+    pub(super) fn recall_summaries(&mut self, messages: Vec<MessageRef>, ctx: &mut Context<Self>) {
+        for message in messages {
+            let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+                let reading = Reading(ctx.address(), Some(Learnt::Recalled(message, Ok(None))));
+                Box::new(move |read| reading.finish(Learnt::Recalled(message, read)))
+            };
+            if let Poll::Ready(read) = self.log.annotated(message, &mut later) {
+                self.recall_summary(message, read);
+            }
+        }
+    }
+
+    /// Without it only the next annotation of the message tells its summary.
+    fn recall_summary(&mut self, message: MessageRef, read: AnnotatedRead) {
+        if let Ok(read @ Some(_)) = read
+            && self.state.annotated(message).is_none()
+        {
+            let _ = self.state.learn(message, read);
+        }
+    }
+
+    fn read_annotated(&mut self, message: MessageRef, ctx: &mut Context<Self>) {
+        let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+            let reading = Reading(ctx.address(), None);
+            Box::new(move |read| reading.finish(Learnt::Annotated(message, read)))
+        };
+        self.operations.reads += 1;
+        match self.log.annotated(message, &mut later) {
+            Poll::Ready(read) => self.learn_annotated(message, read, ctx),
+            Poll::Pending => self.operations.is_reading = true,
+        }
+    }
+
+    /// The first annotates a message of which this was read.
+    fn learn_annotated(&mut self, message: MessageRef, read: AnnotatedRead, ctx: &mut Context<Self>) {
+        let known = read.map_err(|error| {
+            tracing::error!(%error, "the annotations of a message cannot be read");
+            error.to_fault()
+        });
+        if let Err(fault) = known.and_then(|read| self.state.learn(message, read)) {
+            self.operate_first(Err(fault), ctx);
         }
     }
 
@@ -129,10 +213,14 @@ impl Channel {
     }
 
     fn operate_first(&mut self, known: Result<(), Fault>, ctx: &mut Context<Self>) {
-        let Some(Waiting { source, publish, asker }) = self.operations.waiting.pop_front() else {
+        let Some(Waiting { source, publish, asker, charge: _ }) = self.operations.waiting.pop_front() else {
             return;
         };
-        let target = target_of(&publish);
+        self.operations.reads = 0;
+        let target = match &publish.body {
+            Body::Operation(operation) => Some(operation.target),
+            _ => None,
+        };
         let outcome = known.and_then(|()| self.publish(source, publish, ctx));
         if let Some(target) = target {
             self.state.versions.judged(target);
@@ -154,9 +242,18 @@ impl Channel {
 impl Handler<Learnt> for Channel {
     type Result = ();
 
-    fn handle(&mut self, Learnt(read): Learnt, ctx: &mut Self::Context) {
+    fn handle(&mut self, learnt: Learnt, ctx: &mut Self::Context) {
+        if let Learnt::Recalled(message, read) = learnt {
+            self.recall_summary(message, read);
+            self.state.tell_summary(self.now(), message);
+            return self.tell_summaries_in_time(ctx);
+        }
         self.operations.is_reading = false;
-        self.operate_by(read, ctx);
+        match learnt {
+            Learnt::Recalled(..) => {}
+            Learnt::Message(read) => self.operate_by(read, ctx),
+            Learnt::Annotated(message, read) => self.learn_annotated(message, read, ctx),
+        }
         self.go_on_operating(ctx);
     }
 }

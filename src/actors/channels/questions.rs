@@ -19,10 +19,12 @@ use crate::{
         operation::{Latest, MessageRef},
         presence::{MembersPage, MembersQuery},
         stats::Source,
+        summaries::Annotated,
+        summary::Digest,
     },
     error::Fault,
-    ids::ChannelName,
-    log::{MessageRead, PageRead},
+    ids::{ChannelName, ClientId},
+    log::{AnnotatedRead, MessageRead, PageRead},
 };
 
 /// Publishes, and waits until it is in the log.
@@ -45,6 +47,11 @@ pub(in crate::actors) struct Past(pub Query);
 #[derive(Message)]
 #[rtype(result = "Result<Latest, Fault>")]
 pub(in crate::actors) struct Newest(pub MessageRef);
+
+/// What the annotations of a message come to, or what one client has a part in.
+#[derive(Message)]
+#[rtype(result = "Result<Digest, Fault>")]
+pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
 
 /// Some of those present.
 #[derive(Message)]
@@ -149,6 +156,19 @@ impl Broker {
         ask(self.directory.channel(name, self, None)?, Newest(target)).await
     }
 
+    /// What the annotations of a message come to, or what one client has a part in.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], or it cannot be read.
+    pub async fn summary(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        message: MessageRef,
+        client: Option<ClientId>,
+    ) -> Result<Digest, Fault> {
+        ask(self.directory.channel(name, self, None)?, SummaryOf(message, client)).await
+    }
+
     /// A page of those present.
     ///
     /// # Errors
@@ -173,7 +193,7 @@ impl Handler<Append> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        if operations::target_of(&question.0).is_some() {
+        if operations::needs_a_message(&question.0) {
             let (asker, outcome) = oneshot::channel();
             self.operate(Source::Rest, question.0, Some(Asker::Request(asker)), ctx);
             return answered(outcome);
@@ -271,6 +291,44 @@ impl Handler<Newest> for Channel {
             }
         };
         match (self.log.newest(target, &mut later), pending) {
+            (Poll::Ready(read), _) => answer(finish(read)),
+            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
+            (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        }
+    }
+}
+
+impl Handler<SummaryOf> for Channel {
+    type Result = Answered<Digest>;
+
+    fn handle(&mut self, question: SummaryOf, ctx: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(question);
+        }
+        self.note_opened(ctx);
+        let SummaryOf(message, client) = question;
+        let digest = move |annotated: &Annotated| match &client {
+            Some(client) => annotated.summary.digest_for(client),
+            None => annotated.summary.digest(),
+        };
+        if let Some(known) = self.state.annotated(message) {
+            return answer(Ok(digest(known)));
+        }
+        let mut pending = None;
+        let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+            let (asker, read) = oneshot::channel();
+            pending = Some(read);
+            // The request may have ended.
+            Box::new(move |read| drop(asker.send(read)))
+        };
+        let finish = move |read: AnnotatedRead| match read {
+            Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "a message with this serial" }),
+            Err(error) => {
+                tracing::error!(%error, "the annotations of a message cannot be read");
+                Err(Fault::Internal)
+            }
+        };
+        match (self.log.annotated(message, &mut later), pending) {
             (Poll::Ready(read), _) => answer(finish(read)),
             (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
             (Poll::Pending, None) => answer(Err(Fault::Internal)),

@@ -29,7 +29,7 @@ use crate::{
     },
     error::Fault,
     ids::{AppId, ChannelName, ConnectionId},
-    log::{ChannelLog, Later, Log, MessageRead, PageRead, StoreError, memory::MemoryLog},
+    log::{AnnotatedRead, ChannelLog, Later, Log, MessageRead, PageRead, StoreError, memory::MemoryLog},
 };
 
 const BUSY: &str = "refused: the server is busy, try again";
@@ -108,6 +108,14 @@ struct Odd {
 }
 
 impl ChannelLog for Odd {
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        self.log.annotated_lately()
+    }
+
+    fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        self.log.annotated(target, later)
+    }
+
     fn mint(&self) -> Mint {
         self.log.mint()
     }

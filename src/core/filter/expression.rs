@@ -75,7 +75,7 @@ impl Expression {
     /// Whether it chooses one of the messages of an entry.
     pub fn chooses(&self, entry: &Entry, index: usize) -> bool {
         let messages = entry.subjects();
-        if entry.is_ephemeral || !entry.is_whole() {
+        if entry.is_ephemeral || !entry.is_original() {
             // Its serial does not say which entry it is.
             return messages.get(index).is_some_and(|message| self.matches(message));
         }

@@ -12,7 +12,8 @@ use std::{
 use crate::{
     core::{
         budget::{Account, Kind, Tab},
-        presence::{deadlines::Deadlines, position::EventPosition},
+        deadlines::Deadlines,
+        presence::position::EventPosition,
     },
     ids::{ClientId, ConnectionId},
     limits,
@@ -29,7 +30,7 @@ pub struct Leaves {
     /// Of the app of the channel.
     tab: Tab,
     /// Connections that are not attached any more, and when what is remembered of them is forgotten.
-    gone: Deadlines,
+    gone: Deadlines<ConnectionId>,
 }
 
 #[derive(Debug)]

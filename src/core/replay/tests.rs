@@ -22,6 +22,7 @@ use crate::{
     ids::SessionId,
 };
 
+mod appends;
 mod ghosts;
 
 const EPOCH: Epoch = Epoch::new(1);

@@ -30,6 +30,7 @@ pub struct Interests {
     presence: Places,
     /// Presence events of the own connection only.
     own_presence: BTreeSet<(ConnectionId, u32)>,
+    annotations: Places,
     occupancy: Places,
 }
 
@@ -61,6 +62,9 @@ impl Interests {
         } else {
             self.own_presence.insert((subscription.connection, place));
         }
+        if filter.modes.has(Modes::ANNOTATION_SUBSCRIBE) {
+            self.annotations.insert(place);
+        }
         if filter.occupancy {
             self.occupancy.insert(place);
         }
@@ -81,6 +85,7 @@ impl Interests {
         }
         self.presence.remove(&place);
         self.own_presence.remove(&(subscription.connection, place));
+        self.annotations.remove(&place);
         self.occupancy.remove(&place);
     }
 
@@ -95,7 +100,8 @@ impl Interests {
                 (Some(&self.every_message), named, None)
             }
             Body::Operation(operation) => (Some(&self.every_message), self.named.get(&operation.message.name), None),
-            Body::Annotations(_) => return Interested::Unknown,
+            Body::Annotations(_) => (Some(&self.annotations), None, None),
+            Body::Summary(summarised) => (Some(&self.every_message), self.named.get(&summarised.name), None),
             Body::Presence(_) => (Some(&self.presence), None, entry.publisher),
             Body::Occupancy(_) => (Some(&self.occupancy), None, None),
         };

@@ -7,23 +7,29 @@ use crate::{
         dedupe::Known,
         history::Query,
         message::Entry,
-        operation::MessageRef,
+        operation::{MessageRef, Touch},
         replay::{Choice, Found, Past, Wanted},
         serial::Mint,
+        summaries::Annotated,
         window::Bounds,
     },
     ids::ChannelName,
     limits,
     log::{
-        ChannelLog, Later, MessageRead, PageRead,
+        AnnotatedRead, ChannelLog, Later, MessageRead, PageRead,
         disk::{
-            DiskLog, encoding, messages,
+            DiskLog,
+            annotated::AnnotatedReading,
+            encoding, messages,
             open_channel::OpenChannel,
             past::{DiskPast, MessageReading, PageReading, Reading},
             rows::{self, BY_MESSAGE, ChannelRow, ENTRIES, PRESENCE},
         },
     },
-    store::{StoreError, engine::Writing},
+    store::{
+        StoreError,
+        engine::{Rows as _, Writing},
+    },
 };
 
 /// The channel in the hands of its actor.
@@ -127,6 +133,49 @@ impl ChannelLog for DiskChannel {
 
     fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead> {
         self.past.answer(MessageReading(target), later)
+    }
+
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        self.past.open.state.lock().window.annotated_lately()
+    }
+
+    fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        self.past.answer(AnnotatedReading::new(target), later)
+    }
+
+    fn keep_summary(&mut self, target: MessageRef, annotated: &Annotated) {
+        let key = rows::touch_key(self.past.open.row.id, target, Touch::Annotation, annotated.upto);
+        let value = encoding::encode_summary(&annotated.summary);
+        let size = value.len();
+        let work = move |rows: &mut Writing<'_>| match rows.get(BY_MESSAGE, &key)? {
+            Some(_) => rows.put(BY_MESSAGE, &key, &value),
+            // The sweep has removed it.
+            None => Ok(()),
+        };
+        // Nobody waits for it: without it the annotations are counted.
+        self.past.engine.submit(size, Box::new(work), Box::new(drop));
+    }
+
+    fn keep_whole(&mut self, append: &Arc<Entry>) {
+        let Some(value) = encoding::encode_whole(append) else {
+            return;
+        };
+        let (name, id, place) = (self.past.name.clone(), self.past.open.row.id, append.serial.place());
+        let size = value.len();
+        let work = move |rows: &mut Writing<'_>| {
+            let key = rows::entry_key(id, place);
+            // The sweep may have removed it.
+            let Some(before) = rows.get(ENTRIES, &key)? else {
+                return Ok(());
+            };
+            if let Some(row) = rows::channel(rows, &name)?.filter(|row| row.id == id && place <= row.counted) {
+                let bytes = (row.bytes + value.len() as u64).saturating_sub(before.len() as u64);
+                rows::put_channel(rows, &name, &ChannelRow { bytes, ..row })?;
+            }
+            rows.put(ENTRIES, &key, &value)
+        };
+        // Nobody waits for it: without it the message is put together.
+        self.past.engine.submit(size, Box::new(work), Box::new(drop));
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

@@ -6,10 +6,12 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
+        growth::Grown,
         message::{Body, Data, Entry, EntryId, Extras, Message, Payload},
         operation::{Annotation, Change, MessageRef, Operation, Origin, Version},
         presence::{PresenceAction, PresenceEvent},
-        serial::Serial,
+        serial::{Place, Serial},
+        summary::Summary,
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
     limits,
@@ -41,10 +43,23 @@ const ENTER: u8 = 0;
 const LEAVE: u8 = 1;
 const UPDATE: u8 = 2;
 
+/// An append with all of its message.
+const GROWN: u8 = 3;
+
 const CHANGES: [Change; 3] = [Change::Update, Change::Delete, Change::Append];
 
 /// The bytes of an entry that is no occupancy.
 pub fn encode(entry: &Entry) -> Vec<u8> {
+    write(entry, None)
+}
+
+/// The same of an append, with all of its message; none when that is not known.
+pub fn encode_whole(entry: &Entry) -> Option<Vec<u8>> {
+    let grown = entry.operation()?.grown()?;
+    Some(write(entry, Some((grown.previous, grown.join()))))
+}
+
+fn write(entry: &Entry, whole: Option<(Place, Data)>) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(entry.cost() / 2));
     out.0.push(VERSION);
     out.number(entry.timestamp.millis());
@@ -78,7 +93,7 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
         }
         Body::Operation(operation) => {
             out.0.push(OPERATION);
-            out.operation(operation);
+            out.operation(operation, whole);
         }
         Body::Annotations(annotations) => {
             out.0.push(ANNOTATIONS);
@@ -88,7 +103,7 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
             }
         }
         // Always ephemeral: no log has one.
-        Body::Occupancy(_) => {
+        Body::Occupancy(_) | Body::Summary(_) => {
             out.0.push(MESSAGES);
             out.number(0);
         }
@@ -152,6 +167,31 @@ fn kind(from: &mut In) -> Option<u8> {
         }
     }
     from.byte()
+}
+
+/// What the annotations of a message come to.
+pub fn encode_summary(summary: &Summary) -> Vec<u8> {
+    let mut out = Out(vec![VERSION]);
+    for (kind, name, client, amount) in summary.counts() {
+        out.bytes(kind.as_bytes());
+        out.bytes(name.as_bytes());
+        out.option(client, |out, id| out.bytes(id.as_str().as_bytes()));
+        out.number(amount);
+    }
+    out.0
+}
+
+/// None when the bytes are no summary of this version.
+pub fn decode_summary(bytes: Bytes) -> Option<Summary> {
+    let (mut from, mut summary) = (In(bytes), Summary::default());
+    if from.byte()? != VERSION {
+        return None;
+    }
+    while !from.0.is_empty() {
+        let (kind, name, client) = (from.text()?, from.text()?, from.option(In::client)?);
+        summary.restore(&kind, name, client.as_ref(), from.number()?);
+    }
+    Some(summary)
 }
 
 struct Out(Vec<u8>);
@@ -220,10 +260,11 @@ impl Out {
         self.number(index.into());
     }
 
-    fn operation(&mut self, operation: &Operation) {
+    fn operation(&mut self, operation: &Operation, whole: Option<(Place, Data)>) {
         let Operation { target, change, message, origin, version, digest, .. } = operation;
         self.target(*target);
-        self.0.push(CHANGES.iter().position(|known| known == change).unwrap_or_default() as u8);
+        let known = CHANGES.iter().position(|known| known == change).unwrap_or_default() as u8;
+        self.0.push(if whole.is_some() { GROWN } else { known });
         self.0.extend_from_slice(&digest.to_be_bytes());
         self.bytes(origin.id.as_bytes());
         self.number(origin.timestamp.millis());
@@ -232,6 +273,11 @@ impl Out {
         self.option(version.description.as_ref(), |out, text| out.bytes(text.as_bytes()));
         self.extras(version.metadata.as_deref());
         self.message(message);
+        if let Some(((millis, counter), data)) = whole {
+            self.number(millis);
+            self.number(counter.into());
+            self.payload(&Payload { data, ..Payload::default() });
+        }
     }
 
     fn annotation(&mut self, annotation: &Annotation) {
@@ -352,7 +398,10 @@ impl In {
 
     fn operation(&mut self, serial: Serial) -> Option<Operation> {
         let target = self.target(serial)?;
-        let change = *CHANGES.get(usize::from(self.byte()?))?;
+        let (change, is_whole) = match self.byte()? {
+            GROWN => (Change::Append, true),
+            known => (*CHANGES.get(usize::from(known))?, false),
+        };
         let digest = u64::from_be_bytes(self.take(8)?[..].try_into().ok()?);
         let origin = Origin {
             id: self.text()?,
@@ -364,7 +413,12 @@ impl In {
             description: self.option(Self::text)?,
             metadata: self.option(Self::extras)?,
         };
-        Some(Operation::stored(target, change, self.message()?, origin, version, digest))
+        let operation = Operation::stored(target, change, self.message()?, origin, version, digest);
+        if !is_whole {
+            return Some(operation);
+        }
+        let previous = (self.number()?, u16::try_from(self.number()?).ok()?);
+        Some(operation.restored(Grown::restored(previous, self.payload()?.data)))
     }
 
     fn annotation(&mut self, serial: Serial) -> Option<Annotation> {

@@ -6,10 +6,11 @@ use crate::{
     core::{
         budget::Account,
         message::Entry,
-        operation::{Latest, MessageRef, Touch},
+        operation::{Latest, MessageRef, Operation, Touch},
         serial::Place,
     },
     ids::ChannelName,
+    limits,
     log::disk::rows::{self, ChannelRow, Stored},
     store::{
         StoreError,
@@ -23,6 +24,12 @@ pub struct Messages<'a> {
     pub row: &'a ChannelRow,
     /// Pays for messages that have grown.
     pub account: &'a Account,
+}
+
+/// Appends to one message, newest first, and the one before them that has the whole message, if there is one.
+struct Appends {
+    entries: Vec<Arc<Entry>>,
+    whole: Option<Arc<Entry>>,
 }
 
 /// The newest version of each message that a walk over entries, oldest first, has come by.
@@ -57,29 +64,53 @@ impl Messages<'_> {
         };
         let (target, upto) = (operation.target, entry.serial.place());
         let begin = self.last_of(rows, target, Touch::Version, Some(upto))?;
-        let mut latest = match begin {
-            Some(place) => self.entry(rows, place)?.map(|entry| Latest { entry, index: 0 }),
-            None => self.own(rows, target)?,
+        let span = (begin.unwrap_or(rows::NOWHERE), upto);
+        let Appends { mut entries, whole } = self.appends_before(rows, target, span)?;
+        let latest = match (whole, begin) {
+            (Some(entry), _) => Some(Latest { entry, index: 0 }),
+            (None, Some(place)) => self.entry(rows, place)?.map(|entry| Latest { entry, index: 0 }),
+            (None, None) => self.own(rows, target)?,
         };
-        let mut places = Vec::new();
-        let after = begin.unwrap_or(rows::NOWHERE);
-        rows::touching(rows, self.row.id, target, Touch::Append, (after, Some(upto)), Order::Rising, |place| {
-            places.push(place);
-            ControlFlow::Continue(())
-        })?;
-        for place in places {
-            let Some((before, next)) = latest.zip(self.entry(rows, place)?) else {
-                return Ok(());
-            };
-            if let Some(operation) = next.operation() {
-                operation.grow(&before, Some(self.account));
+        let Some(mut latest) = latest else {
+            return Ok(());
+        };
+        while let Some(entry) = entries.pop() {
+            if let Some(operation) = entry.operation() {
+                operation.grow(&latest, Some(self.account));
             }
-            latest = Some(Latest { entry: next, index: 0 });
+            latest = Latest { entry, index: 0 };
         }
-        if let Some(latest) = latest {
-            operation.grow(&latest, Some(self.account));
-        }
+        operation.grow(&latest, Some(self.account));
         Ok(())
+    }
+
+    /// Those between two places.
+    fn appends_before(
+        &self,
+        rows: &mut impl Rows,
+        target: MessageRef,
+        (after, mut upto): (Place, Place),
+    ) -> Result<Appends, StoreError> {
+        let mut entries = Vec::new();
+        loop {
+            let mut places = Vec::new();
+            rows::touching(rows, self.row.id, target, Touch::Append, (after, Some(upto)), Order::Falling, |place| {
+                places.push(place);
+                if places.len() < limits::APPENDS_READ { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            for place in &places {
+                match self.entry(rows, *place)? {
+                    Some(entry) if entry.operation().is_some_and(|append| append.is_complete()) => {
+                        return Ok(Appends { entries, whole: Some(entry) });
+                    }
+                    entry => entries.extend(entry),
+                }
+            }
+            match places.last() {
+                Some(last) if places.len() == limits::APPENDS_READ => upto = *last,
+                _ => return Ok(Appends { entries, whole: None }),
+            }
+        }
     }
 
     /// The same of the next entry of a walk.
@@ -87,9 +118,10 @@ impl Messages<'_> {
         let Some(operation) = entry.operation() else {
             return Ok(());
         };
-        match passed.get(&operation.target).filter(|_| !operation.is_complete()) {
-            Some(before) => operation.grow(before, Some(self.account)),
-            None => self.complete(rows, entry)?,
+        match (operation.grown(), passed.get(&operation.target)) {
+            (Some(grown), _) => grown.charge_to(self.account),
+            (None, Some(before)) if !operation.is_complete() => operation.grow(before, Some(self.account)),
+            (None, _) => self.complete(rows, entry)?,
         }
         passed.insert(operation.target, Latest { entry: Arc::clone(entry), index: 0 });
         Ok(())
@@ -127,14 +159,18 @@ impl Messages<'_> {
     }
 
     /// As it was published.
-    fn own(&self, rows: &mut impl Rows, target: MessageRef) -> Result<Option<Latest>, StoreError> {
+    pub fn own(&self, rows: &mut impl Rows, target: MessageRef) -> Result<Option<Latest>, StoreError> {
         let index = usize::from(target.index);
         let entry = self.entry(rows, target.serial.place())?;
         Ok(entry.filter(|entry| index < entry.messages().len()).map(|entry| Latest { entry, index }))
     }
 
     pub fn entry(&self, rows: &mut impl Rows, place: Place) -> Result<Option<Arc<Entry>>, StoreError> {
-        Ok(rows::entry_at(rows, self.name, self.row, place)?.map(Arc::new))
+        let entry = rows::entry_at(rows, self.name, self.row, place)?.map(Arc::new);
+        if let Some(grown) = entry.as_ref().and_then(|entry| entry.operation()).and_then(Operation::grown) {
+            grown.charge_to(self.account);
+        }
+        Ok(entry)
     }
 }
 

@@ -104,7 +104,7 @@ impl DiskPast {
         Poll::Pending
     }
 
-    fn messages<'a>(&'a self, row: &'a ChannelRow) -> Messages<'a> {
+    pub fn messages<'a>(&'a self, row: &'a ChannelRow) -> Messages<'a> {
         Messages { name: &self.name, row, account: &self.account }
     }
 
@@ -355,12 +355,14 @@ impl Question for PortionReading {
 
     fn at_hand(&self, State { window, older, .. }: &State) -> Option<Read> {
         match window.portion(self.after, self.upto, &self.choice) {
+            // What is in memory beside the window does not know what annotates what.
+            Err(Gap::Expired) if self.choice.wants_summaries() => None,
             Err(Gap::Expired) => older.as_ref()?.portion(self.after, self.upto, &self.choice).map(Ok),
             portion => Some(portion),
         }
     }
 
-    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, _: Place) -> Result<Option<Read>, StoreError> {
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<Read>, StoreError> {
         let Some(portion) = &mut self.portion else {
             return Ok(Some(Err(Gap::Expired)));
         };
@@ -381,7 +383,7 @@ impl Question for PortionReading {
             is_enough = bytes >= limits::BACKLOG_PORTION;
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        let (messages, mut passed) = (past.messages(&row), Passed::new());
+        let (messages, mut passed, mut is_full) = (past.messages(&row), Passed::new(), false);
         for entry in &entries {
             if let Some(operation) = entry.operation() {
                 let previous = messages.previous(rows, operation.target, entry.serial.place())?;
@@ -390,15 +392,22 @@ impl Question for PortionReading {
                 }
             }
             if portion.take(entry, &self.choice).is_break() {
-                return Ok(self.portion.take().map(Ok));
+                is_full = true;
+                break;
             }
         }
-        if is_over && !is_enough {
-            portion.upto = self.upto;
-            return Ok(self.portion.take().map(Ok));
+        match (is_full, is_over && !is_enough) {
+            (true, _) => {}
+            (false, true) => portion.upto = self.upto,
+            (false, false) => {
+                portion.upto = Serial::at(self.upto.epoch(), walk.slice.after);
+                return Ok(None);
+            }
         }
-        portion.upto = Serial::at(self.upto.epoch(), walk.slice.after);
-        Ok(None)
+        if self.choice.wants_summaries() && rows::touches_any(rows, row.id)? {
+            portion.summarise(|target| messages.digest(rows, target, newest))?;
+        }
+        Ok(self.portion.take().map(Ok))
     }
 
     fn failed(&self, _: &State, error: StoreError) -> Read {
@@ -489,17 +498,27 @@ impl PageReading {
     ) -> Result<(), StoreError> {
         let is_versions = matches!(query.kind, Kind::Versions(_));
         let touch = if is_versions { Touch::Version } else { Touch::Annotation };
-        let mut places: Vec<Place> = is_versions.then_some(target.serial.place()).into_iter().collect();
-        let span = (NOWHERE, Some(behind(newest)));
-        rows::touching(rows, past.open.row.id, target, touch, span, Order::Rising, |place| {
+        let after = query.after.map(|after| after.serial.place());
+        let (order, span) = match query.direction {
+            Direction::Forwards => (Order::Rising, (after.map_or(NOWHERE, ahead_of), Some(behind(newest)))),
+            Direction::Backwards => {
+                (Order::Falling, (NOWHERE, Some(behind(after.map_or(newest, |after| after.min(newest))))))
+            }
+        };
+        // Each entry brings one at least, but the one that the last page has ended in, and those that are too early or too late.
+        let is_cut = query.start.is_some() || query.until.is_some() || (query.end.is_some() && after.is_none());
+        let most = if is_cut { usize::MAX } else { query.limit + 2 };
+        let mut places: Vec<Place> = Vec::new();
+        rows::touching(rows, past.open.row.id, target, touch, span, order, |place| {
             places.push(place);
-            ControlFlow::Continue(())
+            if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        if query.direction == Direction::Backwards {
-            places.reverse();
+        match query.direction {
+            Direction::Forwards if is_versions => places.insert(0, target.serial.place()),
+            Direction::Backwards if is_versions && places.len() < most => places.push(target.serial.place()),
+            _ => {}
         }
         let messages = past.messages(&past.open.row);
-        let after = query.after.map(|after| after.serial.place());
         let is_passed = |place: Place| match query.direction {
             Direction::Forwards => after.is_some_and(|after| place < after),
             Direction::Backwards => after.is_some_and(|after| place > after),
@@ -561,6 +580,10 @@ impl Question for PageReading {
             })?,
             _ => Self::turn_of_messages(query, page, walk, past, rows)?,
         };
+        if is_over && query.kind == Kind::Messages && rows::touches_any(rows, past.open.row.id)? {
+            let messages = past.messages(&past.open.row);
+            page.summarise(|target| messages.digest(rows, target, newest))?;
+        }
         Ok(if is_over { self.begun.take().map(|(page, _)| Ok(Some(page))) } else { None })
     }
 
@@ -594,7 +617,7 @@ impl Question for MessageReading {
 }
 
 /// The next place that may be.
-const fn behind((millis, counter): Place) -> Place {
+pub const fn behind((millis, counter): Place) -> Place {
     match counter.checked_add(1) {
         Some(counter) => (millis, counter),
         None => (millis.saturating_add(1), 0),

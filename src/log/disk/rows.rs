@@ -5,7 +5,7 @@
 //! | `channels` | app (6 bytes), name | [`ChannelRow`] |
 //! | `entries` | number of the channel (8), serial: ms (8), counter (2); big-endian, so that they sort as the log does | `encoding` |
 //! | `presence` | the same, of entries with presence events | nothing |
-//! | `by_message` | number of the channel (8), place of a message (10), its index (2), [`Touch`] (1), place of an entry that concerns it (10) | nothing |
+//! | `by_message` | number of the channel (8), place of a message (10), its index (2), [`Touch`] (1), place of an entry that concerns it (10) | nothing, or the summary of its annotations up to there |
 
 use std::ops::{Bound, ControlFlow};
 
@@ -16,6 +16,7 @@ use crate::{
         message::Entry,
         operation::{MessageRef, Touch},
         serial::{Epoch, Place, Serial},
+        summary::Summary,
     },
     ids::{AppId, ChannelName},
     log::disk::encoding,
@@ -286,12 +287,39 @@ pub fn touching(
     let to = touch_key(id, target, touch, before.unwrap_or((u64::MAX, u16::MAX)));
     let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
     rows.visit(BY_MESSAGE, span, order, &mut |key, _| {
-        let place = key.last_chunk::<10>().and_then(|place| place.split_first_chunk());
-        let place = place.and_then(|(millis, counter)| {
-            Some((u64::from_be_bytes(*millis), u16::from_be_bytes(counter.try_into().ok()?)))
-        });
-        place.map(&mut visit).ok_or_else(|| StoreError::damaged(format!("row {}", hex::encode(key))))
+        touch_place(key).map(&mut visit).ok_or_else(|| StoreError::damaged(format!("row {}", hex::encode(key))))
     })
+}
+
+/// The newest summary of a message that was kept, up to a place, and where that was.
+pub fn kept_summary(
+    rows: &mut impl Rows,
+    id: u64,
+    target: MessageRef,
+    upto: Place,
+) -> Result<Option<(Place, Summary)>, StoreError> {
+    let (from, to) =
+        (touch_key(id, target, Touch::Annotation, NOWHERE), touch_key(id, target, Touch::Annotation, upto));
+    let mut kept = None;
+    rows.visit(
+        BY_MESSAGE,
+        (Bound::Excluded(&from[..]), Bound::Included(&to[..])),
+        Order::Falling,
+        &mut |key, value| {
+            if value.is_empty() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let summary = encoding::decode_summary(Bytes::copy_from_slice(value));
+            kept = touch_place(key).zip(summary);
+            Ok(ControlFlow::Break(()))
+        },
+    )?;
+    Ok(kept)
+}
+
+fn touch_place(key: &[u8]) -> Option<Place> {
+    let (millis, counter) = key.last_chunk::<10>()?.split_first_chunk()?;
+    Some((u64::from_be_bytes(*millis), u16::from_be_bytes(counter.try_into().ok()?)))
 }
 
 /// Whether anything concerns a message of the channel that was published before it.

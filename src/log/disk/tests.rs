@@ -1,6 +1,6 @@
 //! Restarts, retention, hand-over, and what is read from the file.
 
-use std::{collections::BTreeMap, path::Path, sync::mpsc, task::Poll};
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::mpsc, task::Poll};
 
 use super::*;
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
         budget::{self, Account},
         command::Rewind,
         history::{Direction, Kind, Query},
-        message::{Body, Entry, EntryId, Message, Payload},
+        message::{Body, Data, Entry, EntryId, Message, Payload},
+        operation::Change,
         presence::{PresenceAction, PresenceEvent},
         serial::Serial,
         window::{Bounds, Gap},
@@ -17,6 +18,7 @@ use crate::{
     limits,
     log::contract::{self, Reads as _, append, entry_at, named, serials, try_append},
     store::{
+        engine::Order,
         faulty::FaultyDisk,
         folder::{DataFolder, Terms},
     },

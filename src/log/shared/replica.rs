@@ -17,7 +17,7 @@ use crate::{
     },
     ids::ChannelName,
     limits,
-    log::{ChannelLog, Later, MessageRead, PageRead, kept::KeptWindow},
+    log::{AnnotatedRead, ChannelLog, Later, MessageRead, PageRead, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -118,6 +118,14 @@ impl ChannelLog for Replica {
     /// Nothing is changed while several nodes share a log, so it is what is kept here.
     fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
         Poll::Ready(Ok(self.window.lock().newest(target)))
+    }
+
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        Vec::new()
+    }
+
+    fn annotated(&self, target: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        Poll::Ready(Ok(self.window.lock().annotated(target)))
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

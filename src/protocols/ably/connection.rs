@@ -219,9 +219,10 @@ impl AblyConnection {
             Action::AUTH => self.reauthenticate(message, transport),
             Action::DISCONNECT => self.end(transport),
             Action::CLOSE => self.close(transport),
+            Action::ANNOTATION => self.publish_annotations(message, transport),
             // Not supported yet: refused, so that the client does not wait for an answer.
-            Action::OBJECT | Action::ANNOTATION => {
-                let what = "objects and annotations on this server";
+            Action::OBJECT => {
+                let what = "objects on this server";
                 self.answer_publish(message.msg_serial, Fault::NotFound { what }, transport);
             }
             // Actions of a server, and unknown ones, are not answered (§2.2).

@@ -50,7 +50,7 @@ pub struct Checked {
 /// The first fault of the first message that has one, then those that they have together, in the order of §6.1;
 /// then nothing may be published.
 pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &Settings) -> Result<Checked, Fault> {
-    let id = common_id(&messages);
+    let id = common_id(messages.iter().map(|message| message.id.as_ref()));
     let mut connection = publisher.connection;
     let mut checked = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
@@ -128,13 +128,12 @@ fn attribute(
     Ok((client_id, Some(connection)))
 }
 
-/// What the client knows the messages by: any id for a single one; for several `<base>:<index>` with one
+/// What the client knows the items by: any id for a single one; for several `<base>:<index>` with one
 /// base (§6.4).
-fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
-    if messages.iter().all(|message| message.id.is_none()) {
+pub fn common_id<'a>(ids: impl Iterator<Item = Option<&'a ByteString>> + Clone) -> Result<Option<EntryId>, Fault> {
+    if ids.clone().all(|id| id.is_none()) {
         return Ok(None);
     }
-    let ids = messages.iter().map(|message| message.id.as_ref());
     let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
     if let Some(long) = ids.iter().flatten().find(|id| id.len() > limits::MESSAGE_ID_BYTES) {
         let (size, limit) = (long.len(), limits::MESSAGE_ID_BYTES);

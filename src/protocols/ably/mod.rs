@@ -14,6 +14,7 @@ pub use rest::is_meant;
 
 pub mod acks;
 mod aliases;
+mod annotations;
 mod attach;
 pub mod comet;
 pub mod connection;

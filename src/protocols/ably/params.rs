@@ -51,11 +51,7 @@ impl ChannelParams {
                     let (found, rule) = (Found::text(value), "vcdiff");
                     return Err(Fault::BadParameter { name: "delta", found, rule });
                 }
-                "appendMode" if value == "full" => params.full_appends = true,
-                "appendMode" => {
-                    let (found, rule) = (Found::text(value), "full");
-                    return Err(Fault::BadParameter { name: "appendMode", found, rule });
-                }
+                "appendMode" => params.full_appends = value == "full",
                 _ => continue,
             }
             params.echo.insert(name.to_owned(), value.to_owned());

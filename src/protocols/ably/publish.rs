@@ -1,4 +1,4 @@
-//! MESSAGE and PRESENCE frames of a client, and the answers to them (`docs/protocols/ably.md §6, §7.1`).
+//! MESSAGE, PRESENCE and ANNOTATION frames of a client, and the answers to them (`docs/protocols/ably.md §6, §7.1, §9.6`).
 
 use crate::{
     actors::transport::context::TransportContext,
@@ -14,6 +14,7 @@ use crate::{
     ids::ChannelName,
     limits,
     protocols::ably::{
+        annotations,
         attach::Attachment,
         connection::AblyConnection,
         messages::{self, Publisher},
@@ -32,6 +33,11 @@ impl AblyConnection {
     pub(super) fn publish_presence(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let serial = message.msg_serial;
         self.publish(serial, transport, |connection, transport| connection.check_presence(message, transport));
+    }
+
+    pub(super) fn publish_annotations(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
+        let serial = message.msg_serial;
+        self.publish(serial, transport, |connection, transport| connection.check_annotations(message, transport));
     }
 
     fn publish(
@@ -95,15 +101,7 @@ impl AblyConnection {
         let may = may.and_then(|()| self.check_identified(&channel));
         let may = may.and(if is_forced { Err(Fault::ForcedNack) } else { Ok(()) });
         let refusal = self.refusal(may)?;
-        let publisher = Publisher {
-            app: self.access.app.id,
-            identity: &self.identity,
-            user_claim: self.access.user_claim(&name.base),
-            connection: Some(self.id),
-            keys: &self.shared.connection_keys,
-            connections: &transport.worker().broker.connections,
-            uptime: transport.worker().broker.clock.uptime(),
-        };
+        let publisher = self.publisher(&name, transport);
         let checked = messages::check(message.messages, &publisher, &self.shared.settings);
         let checked = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
         let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
@@ -114,6 +112,42 @@ impl AblyConnection {
             ..Publish::new(checked.id.unwrap_or(frame_id), Body::Messages(checked.messages))
         };
         Ok((channel, publish))
+    }
+
+    fn check_annotations(
+        &mut self,
+        message: ProtocolMessage,
+        transport: &TransportContext<'_>,
+    ) -> Result<(ChannelName, Publish), Fault> {
+        let name = Name::parse(message.channel.unwrap_or_default())?;
+        let channel = name.channel(self.access.app.id);
+        let may = self.check_may(&name, &channel, Operation::AnnotationPublish, Modes::ANNOTATION_PUBLISH);
+        let may = may.and_then(|()| self.check_identified(&channel));
+        let may = may.and_then(|()| self.access.app.check_mutable(&channel));
+        let refusal = self.refusal(may)?;
+        let publisher = self.publisher(&name, transport);
+        let checked = annotations::check(message.annotations, None, &publisher, &self.shared.settings);
+        let (annotations, id) = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
+        let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
+        let publish = Publish {
+            publisher: Some(self.id),
+            refusal,
+            ..Publish::new(id.unwrap_or(frame_id), Body::Annotations(annotations))
+        };
+        Ok((channel, publish))
+    }
+
+    fn publisher<'a>(&'a self, name: &Name, transport: &'a TransportContext<'_>) -> Publisher<'a> {
+        let broker = &transport.worker().broker;
+        Publisher {
+            app: self.access.app.id,
+            identity: &self.identity,
+            user_claim: self.access.user_claim(&name.base),
+            connection: Some(self.id),
+            keys: &self.shared.connection_keys,
+            connections: &broker.connections,
+            uptime: broker.clock.uptime(),
+        }
     }
 
     /// An update, delete or append (§9.1).
@@ -160,7 +194,12 @@ impl AblyConnection {
             return Err(self.access.not_permitted(operation.name(), &name.resource()));
         }
         if self.attachment(name, channel).is_some_and(|attachment| !attachment.modes.has(mode)) {
-            return Err(Fault::ModeNotRequested { mode: if mode == Modes::PRESENCE { "PRESENCE" } else { "PUBLISH" } });
+            let mode = match mode {
+                Modes::PRESENCE => "PRESENCE",
+                Modes::ANNOTATION_PUBLISH => "ANNOTATION_PUBLISH",
+                _ => "PUBLISH",
+            };
+            return Err(Fault::ModeNotRequested { mode });
         }
         Ok(())
     }

@@ -44,9 +44,12 @@ fn id() -> impl Strategy<Value = EntryId> {
     ]
 }
 
+fn message() -> impl Strategy<Value = Message> {
+    let parts = (text(), payload(), prop::option::of(client()), extras());
+    parts.prop_map(|(name, payload, client_id, extras)| Message { name, payload, client_id, extras })
+}
+
 fn body() -> impl Strategy<Value = Body> {
-    let message = (text(), payload(), prop::option::of(client()), extras());
-    let message = message.prop_map(|(name, payload, client_id, extras)| Message { name, payload, client_id, extras });
     let action = prop_oneof![Just(PresenceAction::Enter), Just(PresenceAction::Leave), Just(PresenceAction::Update)];
     let event = (action, prop::option::of(text()), client(), payload(), extras());
     let event = event.prop_map(|(action, id, client_id, payload, extras)| PresenceEvent {
@@ -56,9 +59,32 @@ fn body() -> impl Strategy<Value = Body> {
         payload,
         extras,
     });
+    let target = (any::<u64>(), any::<u16>(), any::<u16>()).prop_map(|(millis, counter, index)| MessageRef {
+        serial: Serial::at(Epoch::new(3), (millis, counter)),
+        index,
+    });
+    let origin = (text(), any::<u64>(), prop::option::of(connection())).prop_map(|(id, millis, publisher)| Origin {
+        id,
+        timestamp: Timestamp::from_millis(millis),
+        publisher,
+    });
+    let version = (prop::option::of(client()), prop::option::of(text()), extras());
+    let version = version.prop_map(|(client_id, description, metadata)| Version { client_id, description, metadata });
+    let change = prop::sample::select(&CHANGES[..]);
+    let operation = (target.clone(), change, message(), origin, version, any::<u64>());
+    let operation = operation.prop_map(|(target, change, message, origin, version, digest)| {
+        Body::Operation(Box::new(Operation::stored(target, change, message, origin, version, digest)))
+    });
+    let whose = (target, any::<bool>(), text(), text());
+    let annotation = (whose, prop::option::of(any::<u64>()), prop::option::of(client()), payload(), extras());
+    let annotation = annotation.prop_map(|((target, is_delete, kind, name), count, client_id, payload, extras)| {
+        Annotation { target, is_delete, kind, name, count, client_id, payload, extras }
+    });
     prop_oneof![
-        prop::collection::vec(message, 0..4).prop_map(Body::Messages),
+        prop::collection::vec(message(), 0..4).prop_map(Body::Messages),
         prop::collection::vec(event, 0..4).prop_map(Body::Presence),
+        operation,
+        prop::collection::vec(annotation, 0..4).prop_map(Body::Annotations),
     ]
 }
 

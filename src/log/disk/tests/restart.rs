@@ -1,6 +1,7 @@
 //! What a restart finds, and what retention leaves.
 
 use super::*;
+use crate::core::summaries::Summaries;
 
 #[test]
 fn a_restart_goes_on_with_serials_epoch_and_ids() {
@@ -171,4 +172,113 @@ fn a_sweep_looks_at_what_has_changed_or_is_due() {
     time.advance(Duration::from_secs(402));
     assert_eq!(log.sweep().unwrap().entries, 1);
     assert_eq!(log.stored_bytes(), 0);
+}
+
+/// What messages have become is read from the file: by a server that was killed, from its window and when that is empty.
+#[test]
+fn messages_are_what_they_were_before_a_restart() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let targets = {
+        let log = log(&disk, &time);
+        contract::messages_in(&log)
+    };
+    for rest in [Duration::ZERO, DAY / 2] {
+        let later = Clock::manual(Timestamp::from_millis(2_000 + rest.as_millis() as u64));
+        let log = log(&disk.image(), &later);
+        let mut channel = log.open(&"p of messages".into());
+        assert_eq!(channel.recent().is_empty(), !rest.is_zero());
+        contract::holds_them(&*channel, targets);
+        // Who comes back from before the newest append gets it as it is, or whole.
+        let found = channel.after(targets[0].serial).unwrap();
+        let last = found.last().and_then(|entry| entry.whole()).unwrap();
+        assert_eq!(last.operation().unwrap().message.payload.data, Data::Text("B3".into()));
+        // It goes on from there.
+        let grown = contract::operate(&mut *channel, targets[1], Change::Append, "4");
+        assert_eq!(grown.operation().unwrap().grown().unwrap().join(), Data::Text("B34".into()));
+    }
+}
+
+/// What concerns a message goes with the entry that does, so the table of it does not grow.
+#[test]
+fn the_sweep_leaves_nothing_of_messages_that_are_gone() {
+    let (disk, time) = (FaultyDisk::default(), Clock::manual(Timestamp::from_millis(2_000)));
+    let log = log(&disk, &time);
+    contract::messages_in(&log);
+    let rows = || {
+        let mut count = 0;
+        let count_row = &mut |_: &[u8], _: &[u8]| {
+            count += 1;
+            Ok(ControlFlow::Continue(()))
+        };
+        let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        log.engine.read(|rows| rows.visit(rows::BY_MESSAGE, all, Order::Rising, count_row)).unwrap();
+        count
+    };
+    assert_eq!(rows(), 6);
+    time.advance(2 * DAY);
+    log.sweep().unwrap();
+    assert_eq!(rows(), 0);
+}
+
+/// A long stream of appends is not read from its beginning, and is what it was.
+#[test]
+fn a_long_message_is_kept_whole_now_and_then() {
+    const APPENDS: usize = 1_000;
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let target = {
+        let log = log(&disk, &time);
+        let targets = contract::messages_in(&log);
+        let mut channel = log.open(&"p of messages".into());
+        for number in 0..APPENDS {
+            contract::operate(&mut *channel, targets[0], Change::Append, &format!(" {number}"));
+        }
+        targets[0]
+    };
+    let later = Clock::manual(Timestamp::from_millis(START + 1_000));
+    let log = log(&disk.image(), &later);
+    let channel = log.open(&"p of messages".into());
+    let latest = channel.message(target).unwrap();
+    let expected = (0..APPENDS).fold("a".to_owned(), |text, number| format!("{text} {number}"));
+    assert_eq!(latest.payload().data, Data::Text(expected.into()));
+    let mut wholes = 0;
+    let count = |rows: &mut _| {
+        let name = "p of messages".into();
+        let row = rows::channel(rows, &name)?.unwrap();
+        rows::entries(rows, &name, &row, rows::Slice::ALL, Order::Rising, |stored| {
+            wholes += usize::from(stored.entry()?.operation().is_some_and(|append| append.grown().is_some()));
+            Ok(ControlFlow::Continue(()))
+        })
+    };
+    log.engine.read(count).unwrap();
+    let expected = APPENDS / limits::APPENDS_READ;
+    assert!((expected - 2..=expected).contains(&wholes), "{wholes} of {expected}");
+}
+
+/// What annotations come to is read from the file: from its window and when that is empty; many are not counted from the first.
+#[test]
+fn summaries_are_what_they_were_before_a_restart() {
+    const ANNOTATIONS: usize = 1_000;
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let (target, expected) = {
+        let log = log(&disk, &time);
+        let [target, ..] = contract::messages_in(&log);
+        let mut channel = log.open(&"p of messages".into());
+        let mut known = Summaries::default();
+        for number in 0..ANNOTATIONS {
+            contract::annotate(&mut *channel, target, &format!("client {}", number % 100), &mut known);
+        }
+        (target, known.get(target).unwrap().summary.digest())
+    };
+    for rest in [Duration::ZERO, DAY / 2] {
+        let later = Clock::manual(Timestamp::from_millis(2_000 + rest.as_millis() as u64));
+        let log = log(&disk.image(), &later);
+        let channel = log.open(&"p of messages".into());
+        assert_eq!(channel.recent().is_empty(), !rest.is_zero());
+        assert_eq!(channel.summary(target).unwrap().summary.digest(), expected);
+        let kept = log.engine.read(|rows| {
+            let row = rows::channel(rows, &"p of messages".into())?.unwrap();
+            rows::kept_summary(rows, row.id, target, (u64::MAX, 0))
+        });
+        assert!(kept.unwrap().is_some());
+    }
 }

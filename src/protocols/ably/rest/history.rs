@@ -51,7 +51,7 @@ pub async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Op
     let app = caller.access.app.id;
     let wanted = match links::cursor(&call.query)? {
         Some(cursor) => cursor,
-        None => Cursor::of(&call.query, matches!(kind, Kind::Versions(_)))?,
+        None => Cursor::of(&call.query, matches!(kind, Kind::Versions(_) | Kind::Annotations(_)))?,
     };
     let query = wanted.query(kind)?;
     let page = call.broker().history(&channel, query.clone()).await?;
@@ -99,8 +99,7 @@ fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
         Kind::Messages => wire::encode_value(format, &items::messages(items, format)),
         Kind::Presence => wire::encode_value(format, &items::presence(items, format)),
         Kind::Versions(_) => wire::encode_value(format, &items::versions(items, format)),
-        // Not written yet.
-        Kind::Annotations(_) => wire::encode_value(format, &[(); 0]),
+        Kind::Annotations(_) => wire::encode_value(format, &wire::annotations(items, format)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One message: what it is, what it was, and what is done to it (`docs/protocols/ably.md §9.1, §9.3`).
 
+use std::sync::Arc;
+
 use actix_web::web;
 use serde::Serialize;
 
@@ -9,6 +11,8 @@ use crate::{
         command::Publish,
         history::Kind,
         message::{Body, EntryId},
+        operation::Latest,
+        summary::Digest,
     },
     edge::http::body::charge_to,
     error::{Fault, Found},
@@ -26,6 +30,17 @@ pub async fn get(call: &Call<'_>, channel: String, serial: &str) -> Result<RestA
     let (caller, _, channel) = call.channel(channel, &[Operation::History])?;
     let target = message_ref(Some(serial))?;
     let latest = call.broker().message(&channel, target).await?;
+    let summary = match call.broker().summary(&channel, target, None).await {
+        // The log has a later version of it only.
+        Err(Fault::NotFound { .. }) => Digest::default(),
+        summary => summary?,
+    };
+    let entry = if summary.is_empty() {
+        latest.entry
+    } else {
+        Arc::new(latest.entry.with_summaries(vec![(latest.index, summary)]))
+    };
+    let latest = Latest { entry, ..latest };
     let app = caller.access.app.id;
     call.rest.worker.count_for(app, |traffic| traffic.was_read(&latest.entry, latest.index));
     call.long_answer(app, call.encode(&items::version(&latest.entry, latest.index, call.form.body)))

@@ -5,6 +5,7 @@
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
+mod annotate;
 mod answer;
 mod apps;
 mod batch;
@@ -134,6 +135,9 @@ impl Rest {
             Endpoint::Messages(channel) => history::messages(&call, channel).await,
             Endpoint::PresenceHistory(channel) => history::presence(&call, channel).await,
             Endpoint::Presence(channel) => presence::members(&call, channel).await,
+            Endpoint::Annotations(channel, serial) => annotate::annotations(&call, channel, &serial).await,
+            Endpoint::Annotate(channel, serial) => annotate::annotate(&call, channel, &serial, payload).await,
+            Endpoint::ClientSummary(channel, serial) => annotate::client_summary(&call, channel, &serial).await,
             Endpoint::Status(channel) => channels::status(&call, channel).await,
             Endpoint::Channels => channels::enumerate(&call).await,
             Endpoint::Stats => stats::page(&call).await,

@@ -26,6 +26,10 @@ pub enum Endpoint {
     Versions(String, String),
     PresenceHistory(String),
     Presence(String),
+    /// Of a message by its serial.
+    Annotations(String, String),
+    Annotate(String, String),
+    ClientSummary(String, String),
     Status(String),
     Channels,
     Stats,
@@ -71,6 +75,16 @@ impl Endpoint {
             }
             ["channels", name, "presence"] => read.then(|| Self::Presence(name.to_owned())),
             ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory(name.to_owned())),
+            ["channels", name, "messages", serial, "annotations"] => {
+                let (name, serial) = (name.to_owned(), serial.to_owned());
+                match write {
+                    true => Some(Self::Annotate(name, serial)),
+                    false => read.then_some(Self::Annotations(name, serial)),
+                }
+            }
+            ["channels", name, "messages", serial, "client-summary"] => {
+                read.then(|| Self::ClientSummary(name.to_owned(), serial.to_owned()))
+            }
             ["apps"] => write.then_some(Self::CreateApp),
             ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp(app.to_owned())),
             _ => return Err(NO_PATH),
@@ -85,7 +99,7 @@ fn methods_of(segments: &[&str]) -> &'static str {
         ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
         ["channels", _, "messages", _] => "GET, HEAD, PATCH",
-        ["channels", _, "messages"] | ["stats"] => "GET, HEAD, POST",
+        ["channels", _, "messages"] | ["channels", _, "messages", _, "annotations"] | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
 }
@@ -138,6 +152,8 @@ mod tests {
             ("POST", "/channels/a/messages/s/versions", "GET, HEAD"),
             ("GET", "/apps/x", "DELETE"),
             ("DELETE", "/keys/x.y/requestToken", "POST"),
+            ("DELETE", "/channels/a/messages/b/annotations", "GET, HEAD, POST"),
+            ("POST", "/channels/a/messages/b/client-summary", "GET, HEAD"),
             ("GET", "/messages", "POST"),
             ("POST", "/presence", "GET, HEAD"),
         ] {

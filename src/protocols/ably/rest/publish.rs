@@ -13,19 +13,21 @@ use crate::{
         capability::Operation,
         command::Publish,
         message::{Body, EntryId},
+        operation::MessageRef,
     },
     edge::http::body::charge_to,
     error::Fault,
     ids::ChannelName,
     limits,
     protocols::ably::{
+        annotations,
         messages::{self, Publisher},
         name::Name,
         rest::{
             answer::RestAnswer,
             call::{Call, Caller},
         },
-        wire::{self, WireMessage, items},
+        wire::{self, WireAnnotation, WireMessage, items},
     },
 };
 
@@ -59,16 +61,21 @@ pub async fn publish(call: &Call<'_>, channel: String, payload: &mut web::Payloa
 /// A channel that its caller may publish to.
 pub struct Target<'a> {
     caller: &'a Caller,
-    name: Name,
+    pub name: Name,
     channel: ChannelName,
 }
 
 impl<'a> Target<'a> {
     pub fn new(caller: &'a Caller, name: impl Into<ByteString>) -> Result<Self, Fault> {
-        let (name, channel) = caller.channel(name, &[Operation::Publish])?;
+        Self::of(caller, name, Operation::Publish)
+    }
+
+    /// A channel that its caller may do `operation` with.
+    pub fn of(caller: &'a Caller, name: impl Into<ByteString>, operation: Operation) -> Result<Self, Fault> {
+        let (name, channel) = caller.channel(name, &[operation])?;
         let Caller { access, identity } = caller;
         if name.is_meta() {
-            return Err(access.not_permitted(Operation::Publish.name(), &name.resource()));
+            return Err(access.not_permitted(operation.name(), &name.resource()));
         }
         if access.app.attributes_of(&channel).identified_only && *identity == AllowedClient::Anonymous {
             return Err(Fault::NotIdentified);
@@ -83,30 +90,52 @@ impl<'a> Target<'a> {
         messages: Vec<WireMessage>,
         shown: &'s str,
     ) -> Result<Published<'s>, Fault> {
-        let Caller { access, identity } = self.caller;
-        let broker = &call.rest.worker.broker;
-        let shared = &call.rest.shared;
-        let publisher = Publisher {
-            user_claim: access.user_claim(&self.name.base),
-            app: access.app.id,
-            identity,
-            connection: None,
-            keys: &shared.connection_keys,
-            connections: &broker.connections,
-            uptime: broker.clock.uptime(),
-        };
-        let checked = messages::check(messages, &publisher, &shared.settings)?;
+        let checked = messages::check(messages, &self.publisher(call), &call.rest.shared.settings)?;
         let id = checked.id.unwrap_or_else(drawn_id);
-        let message_id = match &id {
-            EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
-            // Not by HTTP.
-            EntryId::Frame { .. } | EntryId::Serial => String::new(),
-        };
         let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
         let publish = Publish {
             publisher: checked.publisher,
             is_ephemeral,
             ..Publish::new(id, Body::Messages(checked.messages))
+        };
+        self.send(call, publish, shown).await
+    }
+
+    /// Publishes annotations as they came, of one message.
+    pub async fn annotate<'s>(
+        &self,
+        call: &Call<'_>,
+        annotations: Vec<WireAnnotation>,
+        message: MessageRef,
+        shown: &'s str,
+    ) -> Result<Published<'s>, Fault> {
+        self.caller.access.app.check_mutable(&self.channel)?;
+        let publisher = self.publisher(call);
+        let checked = annotations::check(annotations, Some(message), &publisher, &call.rest.shared.settings);
+        let (annotations, id) = checked?;
+        let publish = Publish::new(id.unwrap_or_else(drawn_id), Body::Annotations(annotations));
+        self.send(call, publish, shown).await
+    }
+
+    fn publisher<'p>(&'p self, call: &'p Call<'_>) -> Publisher<'p> {
+        let Caller { access, identity } = self.caller;
+        let broker = call.broker();
+        Publisher {
+            user_claim: access.user_claim(&self.name.base),
+            app: access.app.id,
+            identity,
+            connection: None,
+            keys: &call.rest.shared.connection_keys,
+            connections: &broker.connections,
+            uptime: broker.clock.uptime(),
+        }
+    }
+
+    async fn send<'s>(&self, call: &Call<'_>, publish: Publish, shown: &'s str) -> Result<Published<'s>, Fault> {
+        let message_id = match &publish.id {
+            EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
+            // Not by HTTP.
+            EntryId::Frame { .. } | EntryId::Serial => String::new(),
         };
         let published = call.broker().publish(&self.channel, publish).await?;
         let serials = (call.version >= SERIALS_SINCE).then(|| {

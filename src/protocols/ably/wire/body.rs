@@ -13,6 +13,7 @@ use serde::{
 
 use super::{
     Format,
+    annotation::WireAnnotation,
     codec::decode_lenient,
     collection::{Items, fields},
     item::WireMessage,
@@ -40,6 +41,12 @@ pub fn decode_body(format: Format, body: &[u8]) -> Result<Vec<WireMessage>, Faul
     let OneOrMore { items: messages, .. } = decode_lenient(format, body)?;
     check_count(&messages)?;
     Ok(messages)
+}
+
+/// The annotations of a body (`docs/protocols/ably.md §9.6`).
+pub fn decode_annotations(format: Format, body: &[u8]) -> Result<Vec<WireAnnotation>, Fault> {
+    let OneOrMore { items: annotations, .. } = decode_lenient(format, body)?;
+    Ok(annotations)
 }
 
 /// The parts of a batch.
@@ -92,6 +99,10 @@ trait Item {
 
 impl Item for WireMessage {
     const ONE_OR_MORE: &'static str = "a message or a list of messages";
+}
+
+impl Item for WireAnnotation {
+    const ONE_OR_MORE: &'static str = "an annotation or a list of annotations";
 }
 
 impl Item for Channel {

@@ -1,19 +1,22 @@
-//! The entries of a log as frames: MESSAGE, PRESENCE and occupancy (`docs/protocols/ably.md §3.1, §5.9, §7.3`).
+//! The entries of a log as frames: MESSAGE, PRESENCE, ANNOTATION, summaries and occupancy
+//! (`docs/protocols/ably.md §3.1, §3.3, §5.9, §7.3, §9.7`).
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     Action, Format,
+    annotation::AnnotationItem,
     codec::encode_frame,
-    items::{Listed, MessageItem, PresenceItem},
+    items::{ItemId, Listed, MessageItem, PresenceItem, Summarising},
     json_frame,
     shown::Shown,
 };
 use crate::{
     core::{
-        message::{Body, Entry},
+        message::{Body, Entry, Summarised},
         occupancy::Occupancy,
+        operation::MessageRef,
         serial::Serial,
         wire::{Slot, WireFormat},
     },
@@ -25,6 +28,9 @@ const ROOM: usize = 256;
 
 /// A message about the channel itself.
 const META: u8 = 3;
+
+/// A summary of a message's annotations.
+const SUMMARY: u8 = 4;
 
 /// JSON in text frames.
 pub struct AblyJson;
@@ -65,7 +71,7 @@ impl WireFormat for AblyMsgpack {
 pub fn encode_as(entry: &Entry, format: Format, channel: &str, occupancy_category: Option<&str>) -> Bytes {
     let room = room(entry);
     match &entry.body {
-        Body::Messages(messages) if format == Format::Json && entry.is_whole() => {
+        Body::Messages(messages) if format == Format::Json && entry.is_original() => {
             json_frame::messages(entry, messages, channel, room)
         }
         _ => encode_by_serde(entry, format, channel, occupancy_category, room),
@@ -104,8 +110,20 @@ pub(super) fn encode_by_serde(
             };
             encode_frame(format, &frame, room)
         }
-        // Not written yet.
-        Body::Annotations(_) => Bytes::new(),
+        Body::Annotations(annotations) => {
+            let items = annotations.iter().enumerate();
+            let items = items.map(|(index, annotation)| AnnotationItem::new(entry, index, annotation, format));
+            let frame =
+                EntryFrame { annotations: Some(Listed(items)), ..EntryFrame::new(entry, Action::ANNOTATION, channel) };
+            encode_frame(format, &frame, room)
+        }
+        Body::Summary(summarised) => {
+            let frame = EntryFrame {
+                messages: Some([SummaryItem::new(entry, summarised)]),
+                ..EntryFrame::new(entry, Action::MESSAGE, channel)
+            };
+            encode_frame(format, &frame, room)
+        }
         Body::Occupancy(occupancy) => {
             let frame = EntryFrame {
                 messages: Some([OccupancyItem::new(occupancy, occupancy_category)]),
@@ -121,6 +139,8 @@ fn room(entry: &Entry) -> usize {
     let data = messages.map(|message| message.name.len() + message.payload.data.len());
     let events = entry.presence().iter();
     let data = data.chain(events.map(|event| event.payload.data.len()));
+    let annotations = entry.annotations().iter();
+    let data = data.chain(annotations.map(|annotation| annotation.kind.len() + annotation.payload.data.len()));
     // A third more: base64 and escapes.
     ROOM * (1 + entry.len()) + data.sum::<usize>() / 3 * 4
 }
@@ -140,6 +160,8 @@ struct EntryFrame<'a, I> {
     messages: Option<I>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<I>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<I>,
 }
 
 impl<'a, I> EntryFrame<'a, I> {
@@ -155,6 +177,7 @@ impl<'a, I> EntryFrame<'a, I> {
             timestamp: entry.timestamp,
             messages: None,
             presence: None,
+            annotations: None,
         }
     }
 }
@@ -167,6 +190,31 @@ impl Serialize for FrameId<'_> {
         match self.0.base_id() {
             Some(id) => Shown(id).serialize(serializer),
             None => serializer.serialize_none(),
+        }
+    }
+}
+
+/// All summaries of a message, and no data (`docs/protocols/ably.md §9.7`).
+#[derive(Serialize)]
+struct SummaryItem<'a> {
+    id: ItemId<'a>,
+    action: u8,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    serial: Shown<MessageRef>,
+    timestamp: Timestamp,
+    annotations: Summarising<'a>,
+}
+
+impl<'a> SummaryItem<'a> {
+    fn new(entry: &'a Entry, summarised: &'a Summarised) -> Self {
+        Self {
+            id: ItemId::Of(entry, 0),
+            action: SUMMARY,
+            name: &summarised.name,
+            serial: Shown(summarised.message),
+            timestamp: entry.timestamp,
+            annotations: Summarising { summary: &summarised.summary },
         }
     }
 }

@@ -43,7 +43,7 @@ impl EventForm {
                     let item = items::event(entry, index, Format::Json)?;
                     ("presence", &members.get(index)?.payload, encode_value(Format::Json, &item))
                 }
-                Body::Occupancy(_) | Body::Annotations(_) => return None,
+                Body::Occupancy(_) | Body::Annotations(_) | Body::Summary(_) => return None,
             };
             let data = if self.is_enveloped { Some(in_channel(&item, channel)) } else { self.bare(payload) };
             self.event(&mut events, kind, data.as_deref(), id);

@@ -18,6 +18,7 @@ use crate::{
         operation::{Change, Operation, Version},
         presence::{Member, PresenceAction, PresenceEvent},
         serial::Serial,
+        summary::Digest,
     },
     ids::{ConnectionId, Timestamp},
 };
@@ -99,7 +100,7 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Listed<I> {
     }
 }
 
-enum ItemId<'a> {
+pub(super) enum ItemId<'a> {
     Of(&'a Entry, usize),
     Original(&'a str),
 }
@@ -147,6 +148,12 @@ impl<'a> VersionItem<'a> {
     }
 }
 
+/// The `annotations` of a message (`docs/protocols/ably.md §9.7`).
+#[derive(Serialize)]
+pub(super) struct Summarising<'a> {
+    pub summary: &'a Digest,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageItem<'a> {
@@ -172,6 +179,8 @@ pub struct MessageItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<VersionItem<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Summarising<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     extras: Option<&'a Extras>,
 }
 
@@ -190,6 +199,7 @@ impl<'a> MessageItem<'a> {
             serial: ItemSerial(entry.serial, entry.original_index(index)),
             action: None,
             version: None,
+            annotations: entry.summary(index).map(|summary| Summarising { summary }),
             extras: message.extras.as_deref(),
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! Not here: who may do what. Client ids, connection ids, modes and capabilities are judged by the callers.
 
+mod annotation;
 mod body;
 mod codec;
 mod collection;
@@ -28,7 +29,8 @@ mod surrogates;
 #[cfg(test)]
 mod tests;
 
-pub use body::{Batch, BatchSpec, decode_batch, decode_body};
+pub use annotation::{WireAnnotation, annotations};
+pub use body::{Batch, BatchSpec, decode_annotations, decode_batch, decode_body};
 pub use codec::{Format, begin_list, decode_value, encode_value, piece_of_list};
 pub use data::WireData;
 pub use entry::{AblyJson, AblyMsgpack, encode_as, format_of};

@@ -11,6 +11,7 @@ use serde::{
 
 use super::{
     Format,
+    annotation::WireAnnotation,
     codec::decode_lenient,
     collection::{self, Items, absent_is, fields},
     item::{WireMessage, WirePresence},
@@ -50,7 +51,7 @@ impl Action {
 
 /// A frame as a client sent it; nothing of it has been judged.
 ///
-/// `messages` and `presence` hold at most one item more than [`crate::limits::FRAME_ITEMS`]: a longer list
+/// `messages`, `presence` and `annotations` hold at most one item more than [`crate::limits::FRAME_ITEMS`]: a longer list
 /// has lost its end, and the frame has to be refused.
 #[derive(Clone, Debug, Default)]
 pub struct ProtocolMessage {
@@ -69,8 +70,7 @@ pub struct ProtocolMessage {
     pub access_token: Option<SecretString>,
     pub messages: Vec<WireMessage>,
     pub presence: Vec<WirePresence>,
-    /// It has `annotations`; they are not read.
-    pub has_annotations: bool,
+    pub annotations: Vec<WireAnnotation>,
     /// It has `state`, object messages; they are not read.
     pub has_state: bool,
 }
@@ -145,7 +145,7 @@ fields!(FrameVisitor of ProtocolMessage, "a protocol message", |frame, map| {
     "auth" => frame.access_token = map.next_value_seed(AuthSeed)?.0.map(|token| SecretString::from(&*token)),
     "messages" => frame.messages = map.next_value_seed(Items::new())?,
     "presence" => frame.presence = map.next_value_seed(Items::new())?,
-    "annotations" => frame.has_annotations = map.next_value_seed(collection::IsThere)?,
+    "annotations" => frame.annotations = map.next_value_seed(Items::new())?,
     "state" => frame.has_state = map.next_value_seed(collection::IsThere)?,
 });
 

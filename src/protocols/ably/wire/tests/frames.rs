@@ -5,7 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::core::{dedupe::Published, wire::WireFormat as _};
+use crate::core::{
+    dedupe::Published,
+    operation::{Change, MessageRef, Operation, Origin, Version},
+    wire::WireFormat as _,
+};
 
 /// The JSON is exactly this; the MessagePack says the same.
 #[track_caller]
@@ -52,6 +56,31 @@ fn a_message_with_an_id_of_its_own() {
     assert_entry(
         &entry(EntryId::Item("mine".into()), Body::Messages(vec![text("", "")])),
         r#"{"action":15,"channel":"room","channelSerial":"01722945600123-000@00000000000abcf9","timestamp":1722945600123,"messages":[{"id":"mine","data":"","serial":"01722945600123-000@00000000000abcf9:000"}]}"#,
+    );
+}
+
+/// T49, T51: id, time, client and connection are those of the message, never of the frame; a REST publish has no connection.
+#[test]
+fn an_update_and_an_append() {
+    let target = MessageRef::parse("01722945600100-000@00000000000abcf9:001").unwrap();
+    let version = Version {
+        client_id: Some(client("bob")),
+        description: Some("typo".into()),
+        metadata: Some(object(json!({"k":"v"}))),
+    };
+    let message = Message { client_id: Some(client("alice")), ..text("greet", "hi") };
+    let mut operation = Operation::new(target, Change::Update, message.clone(), version);
+    let timestamp = Timestamp::from_millis(1722945600100);
+    operation.origin = Origin { id: "2mzN0sXLqw4f:3:1".into(), timestamp, publisher: Some(connection()) };
+    assert_entry(
+        &entry(frame_id(), Body::Operation(Box::new(operation))),
+        r#"{"action":15,"channel":"room","channelSerial":"01722945600123-000@00000000000abcf9","timestamp":1722945600123,"messages":[{"id":"2mzN0sXLqw4f:3:1","name":"greet","data":"hi","clientId":"alice","connectionId":"2mzN0sXLqw4f","timestamp":1722945600100,"serial":"01722945600100-000@00000000000abcf9:001","action":1,"version":{"serial":"01722945600123-000@00000000000abcf9:000","timestamp":1722945600123,"clientId":"bob","description":"typo","metadata":{"k":"v"}}}]}"#,
+    );
+    let mut operation = Operation::new(target, Change::Append, message, Version::default());
+    operation.origin = Origin { id: "x:1".into(), timestamp, publisher: None };
+    assert_entry(
+        &entry(EntryId::Serial, Body::Operation(Box::new(operation))),
+        r#"{"action":15,"channel":"room","channelSerial":"01722945600123-000@00000000000abcf9","timestamp":1722945600123,"messages":[{"id":"x:1","name":"greet","data":"hi","clientId":"alice","timestamp":1722945600100,"serial":"01722945600100-000@00000000000abcf9:001","action":5,"version":{"serial":"01722945600123-000@00000000000abcf9:000","timestamp":1722945600123}}]}"#,
     );
 }
 
