@@ -224,8 +224,9 @@ mod tests {
     }
 
     proptest! {
-        /// A log that is trimmed, loses its end and begins another life, in any order, while what is pushed is lost, doubled and late: what is
-        /// taken is a slice of one life in its order, and a copy that stands still is at the head of the log or is told of a break.
+        /// A log that is trimmed and begins another life, in any order, while what is pushed is lost, doubled and late:
+        /// what is taken is a slice of one life in its order, and a copy that stands still is at the head of the log, or
+        /// was told of a break.
         #[test]
         fn nothing_is_missed_in_silence(
             steps in prop::collection::vec((0u8..8, 0usize..12, any::<bool>()), 1..150),

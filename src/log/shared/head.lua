@@ -2,8 +2,8 @@
 -- A place is 8 bytes of milliseconds and 2 of a counter. A head is epoch(8) place(10) bytes ever(8).
 local function pack(ms, counter) return struct.pack('>I8I2', ms, counter) end
 
--- The head: its epoch, the milliseconds and the counter of its place, the bytes ever. It has `new` for its epoch when there was none, or
--- when somebody has seen a place of its epoch that lies behind it: then entries that were acknowledged are lost.
+-- The head: its epoch, the milliseconds and the counter of its place, the bytes ever, and whether it is to be written anew. Its epoch is
+-- `new` when there was none, or when somebody has seen a place behind it: then entries that were acknowledged are lost.
 local function head(seen_epoch, seen_place, new)
   local h = redis.call('GET', KEYS[1])
   if h then

@@ -1,4 +1,5 @@
-//! The log that the nodes of a cluster share, on Redis (`docs/design/cluster.md §1`): scripts append, read and publish; of a channel that is open here there is a [`Replica`] in memory.
+//! The log that the nodes of a cluster share, on Redis (`docs/design/cluster.md §1`): scripts append, read and publish; of a
+//! channel that is open here there is a [`Replica`] in memory.
 //!
 //! Redis orders what is appended; here each channel's actor takes it in that order (`core/chain.rs`).
 
