@@ -52,6 +52,7 @@ use crate::{
     store::Store,
 };
 
+mod cluster;
 mod listen;
 mod memory;
 mod older;
@@ -85,7 +86,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 /// # Errors
 /// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
 pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> anyhow::Result<Running> {
-    let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb } = prepared;
+    let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, mut cluster } = prepared;
     let relay = &mut loaded.config.relay;
     if relay.enabled && relay.api_key.expose_secret().is_empty() {
         // A relay that nobody can push to would be of no use: without a key there is no start.
@@ -95,7 +96,8 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
     let accounts = Arc::new(accounts(config));
-    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway, &accounts)?;
+    let Tenants { apps, ably, local_app, local_key } =
+        tenants(config, apps, ably_key, cluster.secret.take(), &clock, &leeway, &accounts)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
     // What needs no disk leaves none behind.
@@ -105,6 +107,11 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
     } else {
         (Arc::new(memory), None)
+    };
+    let copies = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
+    let log = match cluster::log(config, cluster, copies, Arc::clone(&namespaces), clock.clone()) {
+        Some(shared) => Arc::new(shared),
+        None => log,
     };
     let older = match &storage {
         Some(storage) => {
@@ -279,11 +286,13 @@ struct Tenants {
     local_key: Option<SecretString>,
 }
 
-/// `configured` are the apps of the operator's file, `kept` is what the data folder has.
+/// `configured` are the apps of the operator's file, `kept` is what the data folder has, `shared` is the secret that other
+/// servers have as well.
 fn tenants(
     config: &Config,
     configured: Vec<App>,
     kept: Option<LocalKey>,
+    shared: Option<ServerSecret>,
     clock: &Clock,
     leeway: &Leeway,
     accounts: &Arc<Accounts>,
@@ -300,7 +309,7 @@ fn tenants(
                 local_key = Some(kept.reveal_key().into());
             }
         }
-        secret = kept.server_secret;
+        secret = shared.unwrap_or(kept.server_secret);
     }
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);

@@ -162,6 +162,8 @@ reply_table! {
         NotOwnAnonymous => (40166, 401),
         #[error("the messages of this channel cannot be changed or annotated; mutableMessages in the rule of its namespace allows it")]
         NotMutable => (93002, 400),
+        #[error("{what} are not possible here: this server shares its channels with others (cluster.engine)")]
+        NotShared { what: &'static str } => (40000, 400),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),
         #[error("{what} is off; set {setting} to turn it on")]
@@ -284,6 +286,7 @@ mod tests {
             Fault::NotOwn,
             Fault::NotOwnAnonymous,
             Fault::NotMutable,
+            Fault::NotShared { what: "annotations" },
             Fault::KeyUnknown,
             Fault::ConversationUnknown,
             Fault::TooManyConnects { why: "too many new WebSockets".into() },

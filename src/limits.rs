@@ -24,6 +24,19 @@ pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
 /// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
 pub const CHAIN_EARLY: usize = 1_000;
 
+/// How long it waits before it reads again what could not be read.
+pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
+
+/// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
+pub const PARTITIONS: u32 = 64;
+
+/// What is read of a shared log at a time.
+pub const REPLICA_ENTRIES: usize = 1_000;
+pub const REPLICA_BYTES: usize = 4 << 20;
+
+/// Bytes of a persisted channel that a shared log keeps, since it keeps them in memory.
+pub const SHARED_BYTES: u64 = 16 << 20;
+
 /// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
@@ -686,6 +699,16 @@ pub const STREAM_CONSUMER_GONE: Duration = Duration::from_hours(1);
 /// How long Redis may take to accept a connection and to answer a command.
 pub const REDIS_CONNECT: Duration = Duration::from_secs(3);
 pub const REDIS_ANSWER: Duration = Duration::from_secs(5);
+
+/// What may wait for one line of scripts, in bytes of arguments; more is refused.
+pub const REDIS_WAITING_BYTES: usize = 16 << 20;
+
+/// Scripts that are sent at a time, and about so many bytes of arguments.
+pub const REDIS_BATCH: usize = 128;
+pub const REDIS_BATCH_BYTES: usize = 1 << 20;
+
+/// Topics that are subscribed to by one command.
+pub const REDIS_TOPICS: usize = 1_000;
 
 /// How often Redis is asked whether it is there.
 pub const REDIS_CHECK: Duration = Duration::from_secs(1);

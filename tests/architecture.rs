@@ -20,7 +20,7 @@ const MAY_NAME: [(&str, &[&str]); 19] = [
     ("config", &[]),
     ("store", &["core", "clock"]),
     ("engines", &["core", "clock"]),
-    ("log", &["core", "store", "clock"]),
+    ("log", &["core", "store", "engines", "clock"]),
     ("auth", &["core", "clock", "config"]),
     ("actors", &["core", "log", "store", "clock"]),
     ("edge", &["actors", "auth", "config"]),

@@ -8,6 +8,7 @@ mod ably_rest;
 mod architecture;
 mod chat;
 mod chat_archive;
+mod cluster;
 mod conformance;
 mod docs;
 mod echo;

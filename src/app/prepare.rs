@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::older::database;
+use super::{cluster, older::database};
 use crate::{
     auth::{
         ably::local_key::{self, LocalKey},
@@ -42,6 +42,8 @@ pub struct Prepared {
     pub moderation: Option<Moderation>,
     /// Where the chat keeps messages, unless in the data folder.
     pub mongodb: Option<database::Settings>,
+    /// What the files of the cluster hold.
+    pub cluster: cluster::Shared,
 }
 
 /// Without what the files hold: there are secrets in it.
@@ -71,6 +73,7 @@ pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> 
     let blacklist = blacklist(&mut draft);
     let moderation = moderation(&mut draft, clock);
     let mongodb = mongodb(&mut draft);
+    let cluster = cluster::prepare(&mut draft);
     let mut loaded = draft.finish()?;
     let relay = &mut loaded.config.relay;
     if relay.api_key.expose_secret().is_empty()
@@ -78,12 +81,12 @@ pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> 
     {
         relay.api_key = key;
     }
-    Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb })
+    Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, cluster })
 }
 
 /// What was read; none, and complaints about the file of `keys[0]`, when it cannot be used. The check of the settings
 /// has complained already of one that cannot be read.
-fn or_complain<T>(draft: &mut Draft, keys: &[&str], read: Result<T, FileFaults>) -> Option<T> {
+pub(super) fn or_complain<T>(draft: &mut Draft, keys: &[&str], read: Result<T, FileFaults>) -> Option<T> {
     let complain = |faults: FileFaults| {
         if !draft.has_fault(faults.key) {
             faults.lines().into_iter().for_each(|line| draft.complain(keys, line));

@@ -44,6 +44,7 @@ impl<'a> Verdict<'a> {
         self.relay();
         self.chat();
         self.group();
+        self.cluster();
         self.times();
         self.sizes();
         self.folders();

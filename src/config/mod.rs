@@ -7,6 +7,7 @@
 
 mod chat;
 mod check;
+mod cluster;
 mod complaint;
 mod group;
 mod keys;
@@ -28,6 +29,7 @@ mod traffic;
 mod yaml;
 
 pub use chat::{Chat, ChatCompat, Moderated, UnknownGroup};
+pub use cluster::{Cluster, Engine};
 pub use complaint::{Complaint, Complaints, Origin, masked};
 pub use group::{AckMode, Group, Membership};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
@@ -97,6 +99,7 @@ sections! {
     console: Console,
     shutdown: Shutdown,
     data: Data,
+    cluster: Cluster,
     relay: Relay,
     postoffice: PostOffice,
     chat: Chat,

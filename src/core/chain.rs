@@ -93,6 +93,18 @@ impl Chain {
         Some(self.head)
     }
 
+    /// The position after which the log is to be read, whether or not anything is known to be missing. None: it is being read.
+    pub fn ask(&mut self) -> Option<Serial> {
+        self.due = None;
+        (!std::mem::replace(&mut self.is_asking, true)).then_some(self.head)
+    }
+
+    /// The log could not be read, and is to be asked again.
+    pub fn failed(&mut self, now: Duration) {
+        self.is_asking = false;
+        self.due = Some(now + limits::CHAIN_AGAIN);
+    }
+
     /// The log has answered: gives what can be taken now, in order. What arrived meanwhile and still does not link waits
     /// from `now` on.
     ///
@@ -208,6 +220,79 @@ mod tests {
             let all: Vec<Serial> = log.iter().map(|linked| linked.entry.serial).collect();
             prop_assert_eq!(serials, all);
             prop_assert_eq!(chain.due(), None);
+        }
+    }
+
+    proptest! {
+        /// A log that is trimmed and begins another life, in any order, while what is pushed is lost, doubled and late:
+        /// what is taken is a slice of one life in its order, and a copy that stands still is at the head of the log, or
+        /// was told of a break.
+        #[test]
+        fn nothing_is_missed_in_silence(
+            steps in prop::collection::vec((0u8..8, 0usize..12, any::<bool>()), 1..150),
+        ) {
+            let (start, mut all) = log(1, 0);
+            let (mut life, mut trimmed, mut lives) = (start, 0, 1);
+            let (mut chain, mut taken): (Chain, Vec<Serial>) = (Chain::new(start), Vec::new());
+            let (mut now, mut asked) = (Duration::ZERO, None);
+            for (kind, pick, flag) in steps.into_iter().chain([(6, 0, true), (7, 0, true), (6, 0, true), (7, 0, true)]) {
+                now += Duration::from_millis(9);
+                let got = match kind {
+                    0 | 1 => {
+                        let mut mint = Mint::resume(all.last().map_or(life, |last: &Linked| last.entry.serial));
+                        let (previous, serial) = (mint.position(), mint.mint(Timestamp::from_millis(1)));
+                        let entry = Entry::new("c".into(), serial, Timestamp::from_millis(1), None, EntryId::Serial, Body::Messages(Vec::new()));
+                        all.push(Linked { previous, entry: Arc::new(entry) });
+                        if flag { chain.push(now, all[all.len() - 1].clone()) } else { Ok(Vec::new()) }
+                    }
+                    2 if !all.is_empty() => chain.push(now, all[pick % all.len()].clone()),
+                    3 => {
+                        trimmed = (trimmed + pick / 4).min(all.len());
+                        Ok(Vec::new())
+                    }
+                    4 if pick == 0 => {
+                        lives += 1;
+                        life = Serial::at(Epoch::new(lives), (0, 0));
+                        (all, trimmed) = (Vec::new(), 0);
+                        Ok(Vec::new())
+                    }
+                    5 => {
+                        asked = chain.catch_up(now).or(asked);
+                        Ok(Vec::new())
+                    }
+                    6 => {
+                        asked = chain.ask().or(asked);
+                        Ok(Vec::new())
+                    }
+                    7 => match asked.take() {
+                        Some(_) if !flag => {
+                            chain.failed(now);
+                            Ok(Vec::new())
+                        }
+                        Some(after) => {
+                            let head = all.last().map_or(life, |last| last.entry.serial);
+                            let rest = all[trimmed..].iter().filter(|linked| linked.entry.serial.place() > after.place());
+                            chain.caught_up(now, Tail { after, entries: rest.cloned().collect(), head })
+                        }
+                        None => Ok(Vec::new()),
+                    },
+                    _ => Ok(Vec::new()),
+                };
+                match got {
+                    Ok(entries) => taken.extend(entries.iter().map(|entry| entry.serial)),
+                    Err(Broken) => {
+                        // Everybody is told; the copy begins anew at the head.
+                        chain = Chain::new(all.last().map_or(life, |last| last.entry.serial));
+                        (taken, asked) = (Vec::new(), None);
+                    }
+                }
+                let serials: Vec<Serial> = all.iter().map(|linked| linked.entry.serial).collect();
+                if let Some(first) = taken.first().filter(|first| first.epoch() == life.epoch()) {
+                    let at = serials.iter().position(|serial| serial == first);
+                    prop_assert_eq!(at.map(|at| &serials[at..at + taken.len()]), Some(&taken[..]));
+                }
+            }
+            prop_assert_eq!(chain.head(), all.last().map_or(life, |last| last.entry.serial), "it has caught up, or was told");
         }
     }
 

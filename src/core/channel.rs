@@ -4,6 +4,8 @@ mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use crate::{
     core::{
         budget::{Account, Full},
@@ -21,6 +23,7 @@ use crate::{
         serial::{Mint, Serial},
         summaries::{Annotated, Summaries},
         versions::Versions,
+        window::Gap,
     },
     error::Fault,
     ids::{ChannelName, ConnectionId},
@@ -110,7 +113,7 @@ impl ChannelState {
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
-    const fn head(&self) -> Serial {
+    pub const fn head(&self) -> Serial {
         self.order.head()
     }
 
@@ -334,11 +337,14 @@ impl ChannelState {
     /// by it. When the log refuses it, it is to be [withdrawn](Self::withdraw); but who is present stays so without a log.
     ///
     /// Where the log gives the serials, only what is not kept is stamped here, at the place of the newest entry.
-    pub fn stamp(&mut self, now: Now, draft: Draft) -> Arc<Entry> {
+    pub fn stamp(&mut self, now: Now, mut draft: Draft) -> Arc<Entry> {
         let content = draft.content;
         let serial = match &mut self.order {
             Order::Own(mint) => mint.mint(now.wall),
-            Order::Given(head) => *head,
+            Order::Given(head) => {
+                draft.is_ephemeral = true;
+                *head
+            }
         };
         let timestamp = match &draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
@@ -361,14 +367,38 @@ impl ChannelState {
         if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
             summaries.take(now.uptime, entry);
         }
-        // What this channel has stamped itself it knows.
-        if let Order::Given(head) = &mut self.order {
+        // What this channel has stamped itself, or taken before, it knows.
+        if let Order::Given(head) = &mut self.order
+            && (entry.serial.epoch() != head.epoch() || entry.serial.place() > head.place())
+        {
             *head = entry.serial;
             self.members.apply(entry);
             if let Some(known) = Known::of(entry) {
                 self.seen.note(now.uptime, known);
             }
         }
+    }
+
+    /// A log whose entries could not be followed is taken up again after `head`: what every attachment is told.
+    pub fn restart(&mut self, head: Serial, gap: Gap) -> Vec<Effect> {
+        self.order = Order::Given(head);
+        let broken = |(hub, subscription): (HubId, Subscription)| {
+            let session = subscription.id.session;
+            let attached = Attached {
+                is_change: true,
+                head,
+                position: head,
+                resumed: false,
+                gap: Some(gap),
+                backlog: None,
+                members: self.members_for(&subscription, &Start::After(None)),
+                occupancy: self.occupancy_if_observed(),
+                context: Bytes::new(),
+                subscription,
+            };
+            Effect::Answer { hub, session, answer: Answer::Broken(Box::new(attached)) }
+        };
+        self.subscriptions.all(head).map(broken).collect()
     }
 
     /// A message that is to be [learned](Self::learn) before its annotations can be judged; none: all are known.

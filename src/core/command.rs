@@ -192,6 +192,8 @@ pub struct Resubscribe {
 pub enum Answer {
     /// Attached, or the attachment changed.
     Attached(Box<Attached>),
+    /// What follows is not all that was published since what came before; nobody has asked for this.
+    Broken(Box<Attached>),
     /// Nothing of the channel follows this.
     Detached { alias: u16, context: Bytes },
     /// The attachment was refused; there is none.

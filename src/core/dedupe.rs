@@ -115,6 +115,10 @@ impl Content {
         Self(hash.finish())
     }
 
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
     /// What a publish is known by whose frame has the number of another: the same when it comes again.
     pub fn id(self, frame: &EntryId) -> EntryId {
         match frame {

@@ -141,6 +141,18 @@ pub struct Draft {
     pub content: Content,
 }
 
+impl Draft {
+    /// It brings nothing.
+    pub const fn is_empty(&self) -> bool {
+        match &self.body {
+            Body::Messages(messages) => messages.is_empty(),
+            Body::Presence(events) => events.is_empty(),
+            Body::Annotations(annotations) => annotations.is_empty(),
+            Body::Occupancy(_) | Body::Operation(_) | Body::Summary(_) => false,
+        }
+    }
+}
+
 /// One item of a channel's log: immutable, shared by all who deliver, keep or replay it.
 ///
 /// Its finished frames are built at the first need, once per wire format.

@@ -93,7 +93,9 @@ impl<T> Subscribers<T> {
     /// Hands `entry` to everybody whose filter accepts it. From now on it counts as delivered; an entry that was delivered
     /// before has no receivers, so replays do no harm.
     pub fn deliver(&mut self, entry: &Entry, mut receive: impl FnMut(&Subscriber<T>)) {
-        if self.delivered.epoch() == entry.serial.epoch() && entry.serial.place() <= self.delivered.place() {
+        let is_known = self.delivered.epoch() == entry.serial.epoch() && entry.serial.place() <= self.delivered.place();
+        // What is not kept is never replayed, and may have the serial of the entry before it.
+        if is_known && !entry.is_ephemeral {
             return;
         }
         self.delivered = entry.serial;

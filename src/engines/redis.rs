@@ -2,30 +2,36 @@
 //! The only file that names the crate `redis`. One server, no cluster.
 //!
 //! * `link` keeps the connection, `streams` writes to streams and asks of them, `reader` waits for entries,
-//!   `reply` reads the answers.
+//!   `line` runs scripts in order, `tail` hears what is published, `reply` reads the answers.
 //!
-//! A command whose connection breaks fails; whether Redis has done it is then not known. Nothing is
-//! repeated here.
+//! A command whose connection breaks fails; whether Redis has done it is then not known. Nothing but a line repeats
+//! anything.
 
 use std::sync::Arc;
 
 // The folder takes what it needs of the crate from here.
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
-    RedisError as ClientError, Value, aio::MultiplexedConnection, cmd, pipe,
+    RedisError as ClientError, Value,
+    aio::{MultiplexedConnection, PubSub, PubSubSink},
+    cmd, pipe,
 };
 use secrecy::SecretString;
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle};
 
+mod line;
 mod link;
 mod reader;
 mod reply;
 mod streams;
+mod tail;
 
+pub use line::{Call, CallError, Line};
 use link::Inner;
 pub use reader::{Read, Reader};
 pub use reply::{Entry, EntryId};
+pub use tail::{Heard, Tail};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -36,6 +42,18 @@ pub struct Settings {
     pub password: SecretString,
     /// Its number.
     pub database: u16,
+}
+
+/// Its port where none is named.
+const PORT: u16 = 6379;
+
+impl Settings {
+    /// At `host:port`.
+    pub fn at(endpoint: &str, password: SecretString, database: u16) -> Self {
+        let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
+        let host = host.trim_matches(['[', ']']).to_owned();
+        Self { host, port: port.parse().unwrap_or(PORT), password, database }
+    }
 }
 
 /// Why Redis did not do what it was asked for. Never tells the password.
@@ -59,6 +77,11 @@ impl RedisError {
     /// The consumer group is not there (any more).
     pub fn is_no_group(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if &**code == "NOGROUP")
+    }
+
+    /// The script is not there (any more).
+    fn is_no_script(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if &**code == "NOSCRIPT")
     }
 }
 

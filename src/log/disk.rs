@@ -33,7 +33,7 @@ mod agenda;
 mod annotated;
 mod channel;
 pub mod check;
-mod encoding;
+pub(super) mod encoding;
 mod handover;
 mod messages;
 mod open_channel;

@@ -84,6 +84,16 @@ impl MemoryLog {
         windows.iter().map(shared).collect()
     }
 
+    /// The window of a channel, made at the first call.
+    pub(super) fn window(&self, channel: &ChannelName) -> Arc<Mutex<KeptWindow>> {
+        let mut windows = self.windows.lock();
+        let window = windows.entry(channel.clone()).or_insert_with(|| {
+            let window = Window::new(Epoch::new(rand::random()));
+            Arc::new(Mutex::new(self.kept(channel.app(), window)))
+        });
+        Arc::clone(window)
+    }
+
     /// Puts back a window of an earlier run.
     pub(super) fn restore(&self, name: ChannelName, entries: Vec<(Duration, Arc<Entry>)>, window: Window) {
         let mut window = self.kept(name.app(), window);
@@ -118,18 +128,9 @@ impl MemoryLog {
 
 impl Log for MemoryLog {
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
-        let mut windows = self.windows.lock();
-        let window = windows
-            .entry(channel.clone())
-            .or_insert_with(|| Arc::new(Mutex::new(self.kept(channel.app(), Window::new(Epoch::new(rand::random()))))));
-        let kept = window.lock();
-        kept.complete(&self.account(channel.app()), |_| None);
-        drop(kept);
-        Box::new(ChannelWindow {
-            window: Arc::clone(window),
-            bounds: self.bounds,
-            is_sealed: Arc::clone(&self.is_sealed),
-        })
+        let window = self.window(channel);
+        window.lock().complete(&self.account(channel.app()), |_| None);
+        Box::new(ChannelWindow { window, bounds: self.bounds, is_sealed: Arc::clone(&self.is_sealed) })
     }
 
     fn close(&self, channel: &ChannelName) {

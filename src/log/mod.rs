@@ -21,6 +21,9 @@ mod contract;
 pub mod disk;
 mod kept;
 pub mod memory;
+pub mod shared;
+
+use shared::SharedLog;
 
 pub use crate::{
     core::replay::Later,
@@ -47,6 +50,11 @@ pub trait Log: Send + Sync {
     /// Every channel of an app loses the oldest of what it has in memory beyond [`crate::limits::WINDOW_FREE`] bytes, the small
     /// ones only when no other has any; at most once a second (`now` is monotonic). Whether anything went.
     fn shrink(&self, app: AppId, now: Duration) -> bool;
+
+    /// The same log, if other nodes write to it as well: then its channels are to be joined first.
+    fn shared(&self) -> Option<SharedLog> {
+        None
+    }
 
     /// Bytes of all entries on disk, as last counted.
     fn stored_bytes(&self) -> u64 {

@@ -96,6 +96,9 @@ pub enum StoreError {
     /// What is kept of it in memory has no room.
     #[error(transparent)]
     Memory(#[from] budget::Full),
+    /// Only an engine that the nodes of a cluster share.
+    #[error("the engine of the cluster has not answered in time")]
+    Late,
     #[error("the store is closed")]
     Closed,
     /// Only a database on another machine; it is found again by itself.

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 42] = [
+const WORKS: [(&str, &[&str]); 43] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -182,13 +182,23 @@ const WORKS: [(&str, &[&str]); 42] = [
         "the older group chat server: `MODE=group`, port 8889, its paths, `etc/websocket.yaml` and variables, several instances on one Redis",
         &["group::delivery::a_message_reaches_every_member", "group::instances::each_message_once_on_either"],
     ),
+    (
+        "several servers on one Redis: one order of messages, each once; history, rewind and resume at any of them",
+        &[
+            "cluster::nodes::what_is_published_at_any_node_is_delivered_at_all_in_one_order",
+            "cluster::outages::a_link_that_is_cut_again_and_again_loses_and_doubles_nothing",
+        ],
+    ),
 ];
 
 /// What does not work yet, and what the path of a test would say that shows it.
 const MISSING: [(&str, &[&str]); 3] = [
     ("Ably: LiveObjects", &["live_object", "ably_realtime::objects"]),
     ("Ably: push notifications", &["ably_rest::push"]),
-    ("more than one machine", &["cluster::", "_nodes"]),
+    (
+        "several servers on one Redis: presence, occupancy, changes of messages",
+        &["cluster::presence", "cluster::mutable"],
+    ),
 ];
 
 const BEGIN: &str = "<!-- What works: made by tests/docs/features.rs -->\n";

@@ -48,6 +48,11 @@ impl RedisServer {
         child.wait().expect("our child");
     }
 
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Starts it again after [`RedisServer::kill`]: same port, same data.
     pub async fn restart(&mut self) {
         assert!(self.child.is_none(), "it still runs");

@@ -17,13 +17,14 @@ use crate::{
         broker::Broker,
         channels::commit_queue::{Asker, CommitQueue},
         channels::operations::{self, Operations},
+        channels::shared::Shared,
         channels::undone::{Command, Order, Owed},
         fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{
         channel::ChannelState,
-        command::{self, Answer, Attach, Detach, HubId, Now, Publish, Resubscribe},
+        command::{self, Answer, Attach, AttachmentId, Detach, HubId, Now, Publish, Resubscribe},
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
         serial::{Mint, Serial},
@@ -32,12 +33,14 @@ use crate::{
     error::Fault,
     ids::{ChannelName, SessionId},
     limits,
-    log::ChannelLog,
+    log::{ChannelLog, StoreError},
 };
 
 pub struct Channel {
     pub(in crate::actors) state: ChannelState,
     pub(in crate::actors) log: Box<dyn ChannelLog>,
+    /// What other nodes publish to the same log; none where there are none.
+    pub(in crate::actors) shared: Option<Box<Shared>>,
     /// Its entries are on disk.
     pub(in crate::actors) is_persisted: bool,
     /// The enters of those who are always present: older than the log, and never forgotten.
@@ -89,16 +92,17 @@ impl Channel {
         let address = ctx.address();
         if broker.log.opens_at_once(&name) {
             let log = broker.log.open(&name);
-            Self::start_with(log, name, broker, ctx);
+            Self::start_with(log, None, name, broker, ctx);
         } else {
             let broker = Arc::clone(broker);
             actix_rt::spawn(async move {
-                let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
-                match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
-                    Ok(log) => Self::start_with(log, name, &broker, ctx),
+                match Self::opened(&name, &broker, ctx.address()).await {
+                    Ok((log, shared)) => Self::start_with(log, shared, name, &broker, ctx),
                     // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => {
-                        tracing::error!(%error, "a channel could not be opened");
+                        if let Some(more) = broker.disk_warning.allows(&broker.clock) {
+                            tracing::error!(%error, more, "a channel could not be opened");
+                        }
                         broker.directory.release(&name, &ctx.address());
                         drop(ctx);
                         broker.directory.note_end();
@@ -109,7 +113,34 @@ impl Channel {
         address
     }
 
-    fn start_with(mut log: Box<dyn ChannelLog>, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
+    /// The log of a channel, when it is open.
+    async fn opened(
+        name: &ChannelName,
+        broker: &Arc<Broker>,
+        address: Addr<Self>,
+    ) -> Result<(Box<dyn ChannelLog>, Option<Box<Shared>>), StoreError> {
+        if let Some(shared) = broker.log.shared() {
+            let joined = Shared::join(shared, name, address).await;
+            if joined.is_err() {
+                broker.log.close(name);
+                // Whoever waits for it tries again.
+                actix_rt::time::sleep(limits::CHAIN_AGAIN).await;
+            }
+            let (log, shared) = joined?;
+            return Ok((log, Some(Box::new(shared))));
+        }
+        let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
+        let opened = actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await;
+        Ok((opened.map_err(|error| StoreError::Io(error.to_string().into()))?, None))
+    }
+
+    fn start_with(
+        mut log: Box<dyn ChannelLog>,
+        shared: Option<Box<Shared>>,
+        name: ChannelName,
+        broker: &Arc<Broker>,
+        mut ctx: Context<Self>,
+    ) {
         let worker = Worker::on_this_thread(broker);
         let terms = broker.namespaces.terms(&name);
         let is_persisted = terms.attributes.is_persisted;
@@ -118,7 +149,10 @@ impl Channel {
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
         let members = Members::new(terms.presence_members, terms.fixtures);
         let account = broker.accounts.app(name.app());
-        let mut state = ChannelState::new(name, log.mint(), members);
+        let mut state = match &shared {
+            Some(shared) => ChannelState::shared(name, shared.head(), members),
+            None => ChannelState::new(name, log.mint(), members),
+        };
         state.charge_to(&account);
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
@@ -129,6 +163,7 @@ impl Channel {
         let mut channel = Self {
             state,
             log,
+            shared,
             is_persisted,
             fixtures,
             hubs: Vec::new(),
@@ -181,6 +216,7 @@ impl Channel {
 
     pub(in crate::actors) fn is_congested(&self) -> bool {
         self.commit_queue.len() > limits::CHANNEL_HELD
+            || self.shared.as_ref().is_some_and(|shared| shared.len() > limits::CHANNEL_HELD)
             || self.state.hubs().any(|hub| {
                 self.hub(hub).is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG)
             })
@@ -307,8 +343,11 @@ impl Channel {
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         self.expire(ctx);
         self.note_use(ctx);
+        // What nobody publishes after is not missed for long either.
+        self.ask_log(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
-        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() && self.operations.is_empty() {
+        let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0) && self.operations.is_empty();
+        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() && is_answered {
             self.retired = true;
             ctx.cancel_future(self.sweeping);
             // The log first: once the name is free, a successor may open it.
@@ -356,9 +395,20 @@ impl Handler<Command<Attach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some(attach) = self.begin(command) else {
+        let start = self.shared.as_ref().and(command.body.as_ref()).map(|attach| attach.start.clone());
+        let Some(command) = self.unless_held(command, start.as_ref(), ctx) else {
             return;
         };
+        let Some(mut attach) = self.begin(command) else {
+            return;
+        };
+        if let Some(shared) = &self.shared {
+            let AttachmentId { session, alias } = attach.id;
+            match shared.judge(attach.start) {
+                Ok(start) => attach.start = start,
+                Err(fault) => return self.answer(attach.hub, session, Answer::AttachRefused { alias, fault }),
+            }
+        }
         self.owed = Some(Owed::Attachment { hub: attach.hub, id: attach.id });
         let effects = self.state.attach(attach);
         self.note_use(ctx);
@@ -373,6 +423,9 @@ impl Handler<Command<Detach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
+        let Some(command) = self.unless_held(command, None, ctx) else {
+            return;
+        };
         let Some(detach) = self.begin(command) else {
             return;
         };
@@ -436,6 +489,9 @@ impl Handler<Leave> for Channel {
         if self.retired {
             return self.pass_on(leave);
         }
+        let Some(leave) = self.unless_held(leave, None, ctx) else {
+            return;
+        };
         let effects = self.state.leave(self.now(), leave.0);
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);

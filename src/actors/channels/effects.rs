@@ -10,6 +10,7 @@ use crate::{
         accounts::{Full, Kind},
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
+        channels::shared::{self, Publishing},
         channels::undone::Owed,
     },
     core::{
@@ -70,7 +71,7 @@ impl Channel {
         source: Source,
         publish: Publish,
         ctx: &mut Context<Self>,
-    ) -> Result<Published, Fault> {
+    ) -> Result<Publishing, Fault> {
         let weighed = Weighed::of(&publish.body);
         let outcome = self.try_publish(publish, ctx);
         self.traffic.borrow_mut().came_in(source, weighed, outcome.is_ok());
@@ -78,19 +79,30 @@ impl Channel {
         outcome
     }
 
-    pub(super) fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
+    pub(super) fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Publishing, Fault> {
         if self.is_congested() {
             return Err(Fault::Busy);
         }
         let now = self.now();
-        match self.state.judge(now, publish)? {
-            Judged::Known(published) => Ok(published),
-            Judged::New(draft) => Ok(self.append(now, draft, ctx)),
-        }
+        let draft = match self.state.judge(now, publish)? {
+            Judged::Known(published) => return Ok(Publishing::Kept(published)),
+            Judged::New(draft) if self.shared.is_none() || shared::stays_here(&draft) => draft,
+            Judged::New(draft) => return self.ask_to_append(draft, ctx),
+        };
+        Ok(Publishing::Kept(self.append(now, draft, ctx)))
     }
 
     /// Answers a transport's publish, behind the answers that it waits for already.
-    pub(super) fn conclude(&mut self, reply: Reply, outcome: Result<Published, Fault>) {
+    pub(super) fn conclude(&mut self, reply: Reply, outcome: Result<Publishing, Fault>) {
+        let outcome = match (outcome, &mut self.shared) {
+            (Ok(Publishing::Kept(published)), _) => Ok(published),
+            (Ok(Publishing::Asked(ticket)), Some(shared)) => {
+                self.owed = None;
+                return shared.answer_to(ticket, Asker::Transport(reply));
+            }
+            (Ok(Publishing::Asked(_)), None) => return,
+            (Err(fault), _) => Err(fault),
+        };
         let Some(answer) = reply.outcome(outcome) else {
             return;
         };
@@ -194,7 +206,7 @@ impl Channel {
         }
     }
 
-    fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+    pub(super) fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
         self.state.take(now, &entry);
         match entry.body {
             Body::Presence(_) => self.count_soon(ctx),
@@ -214,14 +226,21 @@ impl Channel {
             }
             _ => {}
         }
-        if !matches!(entry.body, Body::Occupancy(_) | Body::Summary(_)) {
-            self.worker.count(|counters| counters.published += 1);
-            if self.is_persisted && !entry.is_ephemeral {
-                self.traffic.borrow_mut().was_persisted(&entry);
-            }
+        // Of a log that nodes share each counts what it has published itself, when it is told.
+        if self.shared.is_none() {
+            self.count_published(&entry);
         }
         for hub in self.state.hubs() {
             self.tell_entry(hub, &entry);
+        }
+    }
+
+    pub(super) fn count_published(&self, entry: &Entry) {
+        if !matches!(entry.body, Body::Occupancy(_) | Body::Summary(_)) {
+            self.worker.count(|counters| counters.published += 1);
+            if self.is_persisted && !entry.is_ephemeral {
+                self.traffic.borrow_mut().was_persisted(entry);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ pub mod meta;
 mod names;
 mod operations;
 pub mod questions;
+mod shared;
 pub mod undone;
 
 pub use channel::{Channel, Leave};

@@ -9,11 +9,10 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use crate::{
     actors::{
         accounts::{Charge, Kind},
-        channels::{channel::Channel, commit_queue::Asker},
+        channels::{channel::Channel, commit_queue::Asker, shared::Publishing},
     },
     core::{
         command::{Publish, Reply},
-        dedupe::Published,
         message::Body,
         operation::MessageRef,
         stats::Source,
@@ -229,14 +228,12 @@ impl Channel {
         self.settle(asker, outcome);
     }
 
-    fn settle(&mut self, asker: Option<Asker>, outcome: Result<Published, Fault>) {
+    fn settle(&mut self, asker: Option<Asker>, outcome: Result<Publishing, Fault>) {
         match (asker, outcome) {
             (Some(Asker::Transport(reply)), outcome) => self.conclude(reply, outcome),
-            (Some(asker @ Asker::Request(_)), Ok(published)) if !self.commit_queue.is_empty() => {
-                self.commit_queue.outcome(asker, published);
-            }
+            (Some(Asker::Request(asker)), Ok(publishing)) => self.tell_once_kept(asker, publishing),
             // The request may have ended.
-            (Some(Asker::Request(asker)), outcome) => drop(asker.send(outcome)),
+            (Some(Asker::Request(asker)), Err(fault)) => drop(asker.send(Err(fault))),
             (None, _) => {}
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{
         broker::Broker,
-        channels::{channel::Channel, commit_queue::Asker, operations},
+        channels::{channel::Channel, commit_queue::Asker, operations, shared::Publishing},
     },
     core::{
         command::Publish,
@@ -79,13 +79,26 @@ impl Channel {
     }
 
     /// What was published, when the log has it.
-    fn once_kept(&mut self, published: Published) -> Answered<Published> {
-        if self.commit_queue.is_empty() {
-            return answer(Ok(published));
+    fn once_kept(&mut self, publishing: Publishing) -> Answered<Published> {
+        match publishing {
+            Publishing::Kept(published) if self.commit_queue.is_empty() => answer(Ok(published)),
+            _ => {
+                let (asker, outcome) = oneshot::channel();
+                self.tell_once_kept(asker, publishing);
+                answered(outcome)
+            }
         }
-        let (asker, outcome) = oneshot::channel();
-        self.commit_queue.outcome(Asker::Request(asker), published);
-        answered(outcome)
+    }
+
+    /// The same for whoever waits already.
+    pub(super) fn tell_once_kept(&mut self, asker: oneshot::Sender<Result<Published, Fault>>, publishing: Publishing) {
+        match (publishing, &mut self.shared) {
+            // The request may have ended.
+            (Publishing::Kept(published), _) if self.commit_queue.is_empty() => drop(asker.send(Ok(published))),
+            (Publishing::Kept(published), _) => self.commit_queue.outcome(Asker::Request(asker), published),
+            (Publishing::Asked(ticket), Some(shared)) => shared.answer_to(ticket, Asker::Request(asker)),
+            (Publishing::Asked(_), None) => {}
+        }
     }
 }
 
@@ -186,7 +199,7 @@ impl Handler<Append> for Channel {
             return answered(outcome);
         }
         match self.publish(Source::Rest, question.0, ctx) {
-            Ok(published) => self.once_kept(published),
+            Ok(publishing) => self.once_kept(publishing),
             Err(fault) => answer(Err(fault)),
         }
     }
@@ -201,16 +214,16 @@ impl Handler<AppendAll> for Channel {
         }
         let (mut count, mut refused) = (0, Fault::Busy);
         for publish in question.0 {
-            let published = match self.publish(Source::Rest, publish, ctx) {
-                Ok(published) => published,
+            let publishing = match self.publish(Source::Rest, publish, ctx) {
+                Ok(publishing) => publishing,
                 Err(fault) => {
                     refused = fault;
                     break;
                 }
             };
             count += 1;
-            if !self.commit_queue.is_empty() {
-                let kept = self.once_kept(published);
+            if !self.commit_queue.is_empty() || matches!(publishing, Publishing::Asked(_)) {
+                let kept = self.once_kept(publishing);
                 return Box::pin(async move { kept.await.map(|_| count) });
             }
         }

@@ -10,7 +10,7 @@ use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope, prelude::SendError};
 use crate::{
     actors::{
         channels::channel::{Channel, Leave},
-        channels::commit_queue::Abandoned,
+        channels::commit_queue::{Abandoned, Asker},
         fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
@@ -132,6 +132,13 @@ impl Drop for Channel {
                     self.tell_undone(hub, Undone::Failed(attached.subscription.id))
                 }
                 Abandoned::Effect(Effect::Append(_) | Effect::Replay { .. } | Effect::OccupancyChanged) => {}
+            }
+        }
+        let asked = self.shared.as_mut().map(|shared| shared.abandon());
+        for asker in asked.into_iter().flatten() {
+            // Requests notice that their answer was dropped.
+            if let Asker::Transport(reply) = asker {
+                self.tell_undone(reply.hub, Undone::Publish(reply));
             }
         }
         for reply in self.operations.abandon() {

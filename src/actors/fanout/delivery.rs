@@ -83,6 +83,7 @@ impl Worker {
         };
         match &answer {
             Answer::Attached(attached) => self.subscribe(channel, attached, &session),
+            Answer::Broken(_) => {}
             Answer::Detached { alias, .. } => {
                 let id = AttachmentId { session: session.id, alias: *alias };
                 self.unsubscribe(channel, id);

@@ -287,7 +287,7 @@ impl ProtocolHandler for Script {
             Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
                 tell(&fault, transport);
             }
-            Answer::Published { .. } => {}
+            Answer::Published { .. } | Answer::Broken(_) => {}
         }
     }
 }

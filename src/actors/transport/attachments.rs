@@ -137,7 +137,7 @@ impl Attachments {
             Answer::AttachRefused { alias, .. } => (*alias, true),
             Answer::Attached(attached) => (attached.subscription.id.alias, false),
             Answer::Detached { alias, .. } => (*alias, false),
-            Answer::Published { .. } | Answer::PublishRefused { .. } => return,
+            Answer::Published { .. } | Answer::PublishRefused { .. } | Answer::Broken(_) => return,
         };
         let key = (channel.clone(), alias);
         if let Some(attachment) = self.all.get_mut(&key) {

@@ -21,9 +21,6 @@ use crate::{
     store::Store,
 };
 
-/// The default port of Redis.
-const REDIS_PORT: u16 = 6379;
-
 /// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
 ///
 /// # Errors
@@ -38,7 +35,8 @@ pub fn open(
     let instances = match &settings.redis {
         Some(endpoint) => {
             let (events, inbox) = mpsc::channel(limits::GROUP_INBOX);
-            let redis = redis_settings(settings, endpoint);
+            let database = u16::try_from(settings.redis_db).unwrap_or_default();
+            let redis = redis::Settings::at(endpoint, settings.redis_password.clone(), database);
             let settings = streams::Settings::new(redis);
             let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), events);
             let bus = bus.context("cannot read what waits for Redis in the data folder")?;
@@ -56,17 +54,6 @@ pub fn open(
     let shared = Arc::new(Shared::new(groups, Blacklist::new(settings, blacklist), leeway));
     log_mode(&shared.groups.settings);
     Ok(shared)
-}
-
-/// `config` has checked the endpoint.
-fn redis_settings(settings: &config::Group, endpoint: &str) -> redis::Settings {
-    let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
-    redis::Settings {
-        host: host.trim_matches(['[', ']']).to_owned(),
-        port: port.parse().unwrap_or(REDIS_PORT),
-        password: settings.redis_password.clone(),
-        database: u16::try_from(settings.redis_db).unwrap_or_default(),
-    }
 }
 
 /// Who may take part, and when messages are acknowledged (`docs/protocols/group.md §5`).

@@ -9,6 +9,7 @@ use crate::{
         filter::Filter,
         hashing::FastMap,
         occupancy::Occupancy,
+        serial::Serial,
     },
     ids::{ConnectionId, SessionId},
 };
@@ -79,6 +80,14 @@ impl Subscriptions {
         let last = AttachmentId { session, alias: u16::MAX };
         // The plain name first: it is nearly always that.
         self.has(first) || self.aliased.range(first..=last).next().is_some()
+    }
+
+    /// Every attachment, with its hub, as one that begins at `since`.
+    pub fn all(&self, since: Serial) -> impl Iterator<Item = (HubId, Subscription)> + '_ {
+        self.attachments.iter().map(move |(id, attachment)| {
+            let Attachment { hub, connection, ref filter, counted } = *attachment;
+            (hub, Subscription { id: *id, connection, filter: filter.clone(), counted, since })
+        })
     }
 
     /// Adds the attachment, or changes what it wants.

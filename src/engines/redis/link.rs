@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     AsyncConnectionConfig, Client, ClientError, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Link,
-    MultiplexedConnection, RedisConnectionInfo, RedisError, Settings, Value, cmd,
+    MultiplexedConnection, PubSub, RedisConnectionInfo, RedisError, Settings, Value, cmd,
 };
 use crate::limits;
 
@@ -107,6 +107,24 @@ impl Inner {
             return Err(error.clone());
         }
         Err(RedisError::Unreachable { address: Arc::clone(&self.address), why: "not connected yet".into() })
+    }
+
+    pub fn told(&self, command: &'static str, error: &ClientError) -> RedisError {
+        told(&self.address, command, error)
+    }
+
+    /// A connection that hears what is published.
+    pub async fn pubsub(&self) -> Result<PubSub, RedisError> {
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        match tokio::time::timeout(limits::REDIS_CONNECT, client.get_async_pubsub()).await {
+            Ok(connected) => connected.map_err(|error| told(&self.address, "the connection", &error)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    /// It does not answer.
+    pub fn silent(&self) -> RedisError {
+        RedisError::Unreachable { address: Arc::clone(&self.address), why: "it does not answer".into() }
     }
 
     pub fn failed(&self, command: &'static str, error: &ClientError) -> RedisError {

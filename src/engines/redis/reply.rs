@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use bytes::Bytes;
+
 use super::{Read, Value};
 
 /// The place of an entry in its stream.
@@ -97,6 +99,15 @@ pub fn texts(values: Vec<Value>) -> Option<Vec<Vec<String>>> {
         value => Some(vec![text(value)?]),
     };
     values.into_iter().map(reply).collect()
+}
+
+/// Of a script: an array of values, numbers as text.
+pub fn all_bytes(value: Value) -> Option<Vec<Bytes>> {
+    let bytes = |value| match value {
+        Value::BulkString(bytes) => Some(bytes.into()),
+        value => Some(text(value)?.into()),
+    };
+    items(value)?.into_iter().map(bytes).collect()
 }
 
 fn entry(value: Value) -> Option<Entry> {

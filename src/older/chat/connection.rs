@@ -235,7 +235,7 @@ impl ProtocolHandler for Connection {
                 }
             }
             Answer::AttachRefused { .. } => transport.close(CloseReason::NO_CHANNEL),
-            Answer::Published { .. } | Answer::PublishRefused { .. } | Answer::Detached { .. } => {}
+            Answer::Broken(_) | Answer::Published { .. } | Answer::PublishRefused { .. } | Answer::Detached { .. } => {}
         }
     }
 

@@ -216,7 +216,7 @@ impl ProtocolHandler for Socket {
             }
             Answer::AttachRefused { .. } => transport.close(NO_ROOM),
             // It publishes nothing itself.
-            Answer::Published { .. } | Answer::PublishRefused { .. } => {}
+            Answer::Broken(_) | Answer::Published { .. } | Answer::PublishRefused { .. } => {}
         }
     }
 

@@ -239,7 +239,7 @@ impl ProtocolHandler for Connection {
             }
             Answer::AttachRefused { fault, .. } => self.refuse_attachment(fault, transport),
             // What was refused is in the mailbox all the same.
-            Answer::PublishRefused { .. } | Answer::Published { .. } | Answer::Detached { .. } => {}
+            Answer::Broken(_) | Answer::PublishRefused { .. } | Answer::Published { .. } | Answer::Detached { .. } => {}
         }
     }
 

@@ -186,7 +186,7 @@ impl ProtocolHandler for Socket {
             }
             Answer::AttachRefused { .. } => transport.close(CloseReason::NO_CHANNEL),
             // It publishes nothing.
-            Answer::Published { .. } | Answer::PublishRefused { .. } => {}
+            Answer::Broken(_) | Answer::Published { .. } | Answer::PublishRefused { .. } => {}
         }
     }
 

@@ -294,7 +294,7 @@ impl ProtocolHandler for AblyConnection {
             return;
         }
         match answer {
-            Answer::Attached(attached) => self.attached(channel, *attached, transport),
+            Answer::Attached(attached) | Answer::Broken(attached) => self.attached(channel, *attached, transport),
             Answer::Detached { alias, context } => self.detached(channel, alias, &context, transport),
             Answer::AttachRefused { alias, fault } => {
                 self.attach_refused(channel, alias, &fault, transport);

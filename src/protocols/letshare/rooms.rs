@@ -194,7 +194,7 @@ impl ProtocolHandler for Rooms {
                 refuse(transport, &fault.into(), channel.as_str());
             }
             // A publish that succeeds has no answer in this protocol (§2.2).
-            Answer::Published { .. } => {}
+            Answer::Published { .. } | Answer::Broken(_) => {}
         }
     }
 

@@ -206,7 +206,7 @@ impl ProtocolHandler for EventStream {
     fn answered(&mut self, _: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
             _ if self.has_ended => {}
-            Answer::Attached(attached) => self.attached(*attached, transport),
+            Answer::Attached(attached) | Answer::Broken(attached) => self.attached(*attached, transport),
             Answer::AttachRefused { fault, .. } => self.fail(&fault, transport),
             Answer::Detached { .. } | Answer::Published { .. } | Answer::PublishRefused { .. } => {}
         }

@@ -1,0 +1,69 @@
+//! The cluster's part of a server: the log that it shares, and the secret.
+
+use std::{path::Path, sync::Arc};
+
+use secrecy::SecretString;
+
+use crate::{
+    auth::ably::ServerSecret,
+    clock::Clock,
+    config::{Config, Draft, Engine, FileFaults, Problem, read_text},
+    core::rules::Namespaces,
+    engines::redis,
+    log::{disk::Retention, memory::MemoryLog, shared::SharedLog},
+};
+
+/// What the files hold that the settings name.
+#[derive(Default)]
+pub struct Shared {
+    password: SecretString,
+    /// None: the one of the data folder.
+    pub secret: Option<ServerSecret>,
+}
+
+/// # Errors
+/// What is wrong with the file of `key`.
+fn read<T>(
+    key: &'static str,
+    path: &Path,
+    understand: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Result<T, FileFaults> {
+    let text = read_text(path).map_err(|error| FileFaults::unreadable(key, path, &error))?;
+    let wrong = |what: &str| FileFaults { key, path: path.to_owned(), problems: vec![Problem::whole(what)] };
+    understand(text.trim()).map_err(wrong)
+}
+
+/// Reads the files that the settings name, and complains about those that cannot be used.
+pub fn prepare(draft: &mut Draft) -> Shared {
+    let settings = draft.config().cluster.clone();
+    if settings.engine == Engine::None {
+        return Shared::default();
+    }
+    let password = settings.password_file.map(|path| read("cluster.password_file", &path, |text| Ok(text.into())));
+    let secret = settings.secret_file.map(|path| {
+        read("cluster.secret_file", &path, |text| {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text, &mut bytes).map_err(|_| "it does not hold 64 hexadecimal digits")?;
+            Ok(ServerSecret::new(bytes))
+        })
+    });
+    let password = password.and_then(|read| super::prepare::or_complain(draft, &["cluster.password_file"], read));
+    let secret = secret.and_then(|read| super::prepare::or_complain(draft, &["cluster.secret_file"], read));
+    Shared { password: password.unwrap_or_default(), secret }
+}
+
+/// The log of all channels, if servers share it. `config` has checked the endpoint.
+pub fn log(
+    config: &Config,
+    shared: Shared,
+    memory: MemoryLog,
+    namespaces: Arc<dyn Namespaces>,
+    clock: Clock,
+) -> Option<SharedLog> {
+    let settings = &config.cluster;
+    let endpoint = settings.endpoint.as_deref().filter(|_| settings.engine == Engine::Redis)?;
+    let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
+    let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
+    let redis = redis::Settings::at(endpoint, shared.password, 0);
+    Some(SharedLog::start(redis, settings.deadline, memory, Box::new(retention), clock))
+}

@@ -1,0 +1,43 @@
+-- Appends an entry once, and publishes it.
+-- KEYS 1 head 2 stream 3 ids of even halves 4 of odd ones 5 topic
+-- ARGV 1 deadline 2 seen epoch 3 seen place 4 new epoch 5 age in ms 6 most bytes 7 id 8 items 9 node 10 body
+-- {'again', place, items} or {'kept', epoch, place before, place}
+local half = math.floor(now / 120000)
+local ids, older = KEYS[3], KEYS[4]
+if half % 2 == 1 then ids, older = older, ids end
+local current = redis.call('HMGET', ids, '', ARGV[7])
+local former = redis.call('HMGET', older, '', ARGV[7])
+local is_current = current[1] == string.format('%d', half)
+local was = is_current and current[2] or former[1] == string.format('%d', half - 1) and former[2]
+if was then return {now, 'again', was:sub(1, 8), was:sub(9, 18), was:sub(19)} end
+
+local epoch, ms, counter, bytes = head(ARGV[2], ARGV[3], ARGV[4])
+local previous = pack(ms, counter)
+if now > ms then ms, counter = now, 0 elseif counter < 999 then counter = counter + 1 else ms, counter = ms + 1, 0 end
+local place = pack(ms, counter)
+local size = #ARGV[10] + 128
+local most = tonumber(ARGV[6])
+-- Looked at sixteen times while a stream is filled.
+local is_due = bytes % (most / 16) + size >= most / 16
+bytes = bytes + size
+local entry = 'e' .. epoch .. previous .. place .. struct.pack('>I8', bytes) .. ARGV[9] .. ARGV[10]
+redis.call('XADD', KEYS[2], 'MINID', '~', string.format('%.0f', now - ARGV[5]), string.format('%.0f-%d', ms, counter), 'e', entry)
+if is_due then
+  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  while first do
+    local before = struct.unpack('>I8', first[2][2], 30)
+    if bytes - before <= most then break end
+    redis.call('XTRIM', KEYS[2], 'MAXLEN', math.floor(redis.call('XLEN', KEYS[2]) * 0.9))
+    first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  end
+end
+redis.call('SET', KEYS[1], epoch .. place .. struct.pack('>I8', bytes), 'PX', ARGV[5] + 600000)
+redis.call('PEXPIRE', KEYS[2], ARGV[5] + 60000)
+if not is_current then
+  redis.call('DEL', ids)
+  redis.call('HSET', ids, '', string.format('%d', half))
+end
+redis.call('HSET', ids, ARGV[7], epoch .. place .. ARGV[8])
+redis.call('PEXPIRE', ids, 240000)
+redis.call('PUBLISH', KEYS[5], entry)
+return {now, 'kept', epoch, previous, place}

@@ -1,0 +1,39 @@
+//! What the keys of a channel are called. Those of one partition share a hash tag, and with it a slot of Redis Cluster.
+
+use crate::{core::serial::Place, ids::ChannelName, limits};
+
+pub struct Keys {
+    partition: u32,
+    channel: String,
+}
+
+impl Keys {
+    pub fn of(channel: &ChannelName) -> Self {
+        let channel = format!("{}/{}", channel.app().as_str(), channel.as_str());
+        Self { partition: crc32fast::hash(channel.as_bytes()) % limits::PARTITIONS, channel }
+    }
+
+    fn key(&self, kind: &str) -> Vec<u8> {
+        format!("ls:{{p{}}}{kind}:{}", self.partition, self.channel).into_bytes()
+    }
+
+    /// What is published is heard here.
+    pub fn topic(&self) -> Vec<u8> {
+        self.key("t")
+    }
+
+    /// Head and stream.
+    pub fn log(&self) -> Vec<Vec<u8>> {
+        ["h", "s"].map(|kind| self.key(kind)).into()
+    }
+
+    /// Head, stream, ids of even and odd halves, topic.
+    pub fn all(&self) -> Vec<Vec<u8>> {
+        ["h", "s", "i0", "i1", "t"].map(|kind| self.key(kind)).into()
+    }
+}
+
+/// The id of an entry of the stream.
+pub fn id((millis, counter): Place) -> String {
+    format!("{millis}-{counter}")
+}

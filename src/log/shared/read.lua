@@ -1,0 +1,39 @@
+-- Reads entries, and where the log stands. Keeps the head while somebody reads.
+-- KEYS 1 head 2 stream
+-- ARGV 1 deadline 2 seen epoch 3 seen place 4 new epoch 5 age in ms 6 first id 7 last id 8 'f' oldest first, 'b' newest first
+-- 9 most entries 10 most bytes
+-- {epoch, place of the head, place before the oldest entry, 1 if there is more, entries...}
+local epoch, ms, counter, bytes, is_new = head(ARGV[2], ARGV[3], ARGV[4])
+local life = ARGV[5] + 600000
+if is_new then
+  redis.call('SET', KEYS[1], epoch .. pack(ms, counter) .. struct.pack('>I8', bytes), 'PX', life)
+else
+  redis.call('PEXPIRE', KEYS[1], life)
+end
+local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+local floor = oldest and oldest[2][2]:sub(10, 19) or pack(ms, counter)
+local reply = {now, epoch, pack(ms, counter), floor, 0}
+local from, to, left = ARGV[6], ARGV[7], tonumber(ARGV[9])
+local size, most = 0, tonumber(ARGV[10])
+while true do
+  local count = math.min(left, 64)
+  local found
+  if ARGV[8] == 'f' then
+    found = redis.call('XRANGE', KEYS[2], from, to, 'COUNT', count)
+  else
+    found = redis.call('XREVRANGE', KEYS[2], to, from, 'COUNT', count)
+  end
+  for _, entry in ipairs(found) do
+    reply[#reply + 1] = entry[2][2]
+    size = size + #entry[2][2]
+    left = left - 1
+    if ARGV[8] == 'f' then from = '(' .. entry[1] else to = '(' .. entry[1] end
+    if size >= most then break end
+  end
+  if #found < count then break end
+  if left == 0 or size >= most then
+    reply[5] = 1
+    break
+  end
+end
+return reply

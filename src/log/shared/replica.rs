@@ -1,0 +1,249 @@
+//! The copy that a node has of a channel: its newest minutes in memory, the rest in Redis.
+
+use std::{fmt, sync::Arc, task::Poll, time::Duration};
+
+use parking_lot::Mutex;
+
+use super::{Found, SharedLog, Slice, keys};
+use crate::{
+    core::{
+        dedupe::Known,
+        history::{self, Direction, Page, Query},
+        message::Entry,
+        operation::MessageRef,
+        replay::{self, Choice, Past, Portion, Read, Wanted},
+        serial::{Mint, Serial},
+        window::{Bounds, Gap},
+    },
+    ids::ChannelName,
+    limits,
+    log::{AnnotatedRead, ChannelLog, Later, MessageRead, PageRead, kept::KeptWindow},
+    store::StoreError,
+};
+
+pub(super) struct Replica {
+    log: SharedLog,
+    channel: ChannelName,
+    window: Arc<Mutex<KeptWindow>>,
+    bounds: Bounds,
+}
+
+impl Replica {
+    /// The one that was made when the channel was joined.
+    pub fn new(log: &SharedLog, channel: &ChannelName) -> Self {
+        let memory = &log.0.memory;
+        Self { log: log.clone(), channel: channel.clone(), window: memory.window(channel), bounds: memory.bounds() }
+    }
+
+    fn last(&self) -> Option<Serial> {
+        self.window.lock().last()
+    }
+}
+
+impl ChannelLog for Replica {
+    fn mint(&self) -> Mint {
+        let window = self.window.lock();
+        window.last().map_or_else(|| Mint::new(window.epoch()), Mint::resume)
+    }
+
+    /// Takes an entry that the log has.
+    fn append(
+        &mut self,
+        now: Duration,
+        entry: Arc<Entry>,
+        _: Later<'_, Result<(), StoreError>>,
+    ) -> Poll<Result<(), StoreError>> {
+        self.window.lock().append_copy(now, entry, self.bounds);
+        Poll::Ready(Ok(()))
+    }
+
+    fn remembered(&mut self) -> Vec<Known> {
+        self.window.lock().entries().filter_map(|entry| Known::of(entry)).collect()
+    }
+
+    fn recent(&self) -> Vec<Arc<Entry>> {
+        self.window.lock().entries().cloned().collect()
+    }
+
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, later: Later<'_, replay::Found>) -> Poll<replay::Found> {
+        let slice = match wanted {
+            Wanted::After(position) => match self.window.lock().after(position, choice) {
+                Err(Gap::Expired) => Slice::after(position, limits::REPLICA_BYTES),
+                found => return Poll::Ready(found),
+            },
+            Wanted::Last(now, rewind) => {
+                let window = self.window.lock();
+                let (found, is_enough) = window.rewind(now, rewind);
+                let is_all = window.dropped().is_none_or(|dropped| dropped.place() == (0, 0));
+                if is_enough || is_all {
+                    return Poll::Ready(Ok(choice.of_all(&found)));
+                }
+                Slice::newest(rewind.messages)
+            }
+        };
+        let (done, choice) = (later(), Arc::clone(choice));
+        let read = move |found: Result<Found, StoreError>| match (found, wanted) {
+            (Err(_), _) => Err(Gap::Expired),
+            (Ok(found), Wanted::After(position)) => {
+                found.is_whole_after(position)?;
+                if found.has_more {
+                    return Err(Gap::TooLong);
+                }
+                Ok(found.entries.iter().filter_map(|linked| choice.of(&linked.entry)).collect())
+            }
+            (Ok(found), Wanted::Last(now, rewind)) => {
+                let entries: Vec<_> = found.entries.into_iter().map(|linked| linked.entry).collect();
+                Ok(choice.of_all(&history::rewind(entries.iter(), now, rewind).0))
+            }
+        };
+        self.log.read(&self.channel, self.last(), slice, Box::new(move |found| done(read(found))));
+        Poll::Pending
+    }
+
+    fn past(&self) -> Arc<dyn Past> {
+        let (log, channel, window) = (self.log.clone(), self.channel.clone(), Arc::clone(&self.window));
+        Arc::new(ReplicaPast { log, channel, window })
+    }
+
+    /// From Redis: whatever was acknowledged at any node is on it.
+    fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
+        let asked =
+            Asked { log: self.log.clone(), channel: self.channel.clone(), query: query.clone(), seen: self.last() };
+        // A serial never differs from the time of its entry.
+        let (first, last) = query.places(0);
+        asked.read_on(Page::default(), [keys::id(first), keys::id(last)], later());
+        Poll::Pending
+    }
+
+    /// Nothing is changed while several nodes share a log, so it is what is kept here.
+    fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        Poll::Ready(Ok(self.window.lock().newest(target)))
+    }
+
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        Vec::new()
+    }
+
+    fn annotated(&self, target: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        Poll::Ready(Ok(self.window.lock().annotated(target)))
+    }
+
+    fn give_up(&mut self, bytes: usize) -> bool {
+        self.window.lock().give_up(bytes)
+    }
+
+    fn expire(&mut self, now: Duration) -> bool {
+        let mut window = self.window.lock();
+        window.trim(now, self.bounds);
+        window.is_empty()
+    }
+}
+
+impl Slice {
+    fn newest(entries: usize) -> Self {
+        let entries = entries.min(limits::REPLICA_ENTRIES);
+        Self { from: "-".into(), to: "+".into(), is_forwards: false, entries, bytes: limits::REPLICA_BYTES }
+    }
+}
+
+impl Found {
+    /// # Errors
+    /// A [`Gap`]: entries behind the position are missing.
+    fn is_whole_after(&self, position: Serial) -> Result<(), Gap> {
+        if position.epoch() != self.head.epoch() {
+            return Err(Gap::OtherLog);
+        }
+        if position.place() < self.floor { Err(Gap::Expired) } else { Ok(()) }
+    }
+}
+
+/// A page that is being read.
+struct Asked {
+    log: SharedLog,
+    channel: ChannelName,
+    query: Query,
+    seen: Option<Serial>,
+}
+
+impl Asked {
+    /// Reads what is between two ids into the page until it is full.
+    fn read_on(self, mut page: Page, [from, to]: [String; 2], done: Box<dyn FnOnce(PageRead) + Send>) {
+        let is_forwards = self.query.direction == Direction::Forwards;
+        let (entries, bytes) = (limits::REPLICA_ENTRIES, limits::BACKLOG_PORTION);
+        let slice = Slice { from: from.clone(), to: to.clone(), is_forwards, entries, bytes };
+        let (log, channel, seen) = (self.log.clone(), self.channel.clone(), self.seen);
+        let found = move |found: Result<Found, StoreError>| {
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => return done(Err(error)),
+            };
+            let is_kept = |until: Serial| until.epoch() == found.head.epoch() && until.place() >= found.floor;
+            if !self.query.until.is_none_or(is_kept) {
+                return done(Ok(None));
+            }
+            for linked in &found.entries {
+                if self.query.take(&mut page, &linked.entry, |_| None).is_break() {
+                    return done(Ok(Some(page)));
+                }
+            }
+            match found.entries.last().filter(|_| found.has_more) {
+                None => done(Ok(Some(page))),
+                Some(last) => {
+                    let next = format!("({}", keys::id(last.entry.serial.place()));
+                    let range = if is_forwards { [next, to] } else { [from, next] };
+                    self.read_on(page, range, done);
+                }
+            }
+        };
+        log.read(&channel, seen, slice, Box::new(found));
+    }
+}
+
+/// The same channel for whoever reads a backlog.
+struct ReplicaPast {
+    log: SharedLog,
+    channel: ChannelName,
+    window: Arc<Mutex<KeptWindow>>,
+}
+
+impl fmt::Debug for ReplicaPast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReplicaPast").field(&self.channel).finish()
+    }
+}
+
+impl Past for ReplicaPast {
+    fn portion(
+        self: Arc<Self>,
+        after: Serial,
+        upto: Serial,
+        choice: &Arc<Choice>,
+        later: Later<'_, Read>,
+    ) -> Poll<Read> {
+        let (found, seen) = {
+            let window = self.window.lock();
+            (window.portion(after, upto, choice), window.last())
+        };
+        if !matches!(found, Err(Gap::Expired)) {
+            return Poll::Ready(found);
+        }
+        let (done, choice) = (later(), Arc::clone(choice));
+        let slice = Slice { to: keys::id(upto.place()), ..Slice::after(after, limits::BACKLOG_PORTION) };
+        let read = move |found: Result<Found, StoreError>| {
+            let found = found.map_err(|_| Gap::Expired)?;
+            found.is_whole_after(after)?;
+            let mut portion = Portion::after(after);
+            for linked in &found.entries {
+                if portion.take(&linked.entry, &choice).is_break() {
+                    return Ok(portion);
+                }
+            }
+            if !found.has_more {
+                portion.upto = upto;
+            }
+            Ok(portion)
+        };
+        self.log.read(&self.channel, seen, slice, Box::new(move |found| done(read(found))));
+        Poll::Pending
+    }
+}

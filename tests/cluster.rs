@@ -1,0 +1,118 @@
+//! Servers that share their channels on one `redis-server` (`docs/cluster.md`).
+
+mod log;
+mod nodes;
+mod outages;
+mod proxy;
+
+use std::{collections::BTreeSet, fs};
+
+use letshare_server::config::{Config, Engine};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{AblyClient, Server, ably::action, redis::RedisServer};
+
+const APPS: &str = "\
+apps:
+  - id: abc123
+    keys:
+      - id: first1
+        secret: open-sesame-open-sesame
+    namespaces:
+      - id: kept
+        persisted: true
+";
+const KEY: &str = "abc123.first1:open-sesame-open-sesame";
+
+/// What the nodes of a cluster have in common.
+pub struct Ground {
+    folder: TempDir,
+}
+
+impl Ground {
+    pub fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("apps.yaml"), APPS).unwrap();
+        fs::write(folder.path().join("secret"), "0123456789abcdef".repeat(4)).unwrap();
+        Self { folder }
+    }
+
+    /// A node that finds Redis at this port.
+    pub fn node(&self, port: u16, adjust: impl FnOnce(&mut Config)) -> Server {
+        Server::start(|config| {
+            config.cluster.engine = Engine::Redis;
+            config.cluster.endpoint = Some(format!("127.0.0.1:{port}"));
+            config.cluster.secret_file = Some(self.folder.path().join("secret"));
+            config.ably.apps_file = Some(self.folder.path().join("apps.yaml"));
+            config.ably.keys_over_http = true;
+            config.limits.publishes_per_second = 0;
+            adjust(config);
+        })
+    }
+
+    pub fn nodes<const COUNT: usize>(&self, redis: &RedisServer) -> [Server; COUNT] {
+        std::array::from_fn(|_| self.node(redis.port, |_| {}))
+    }
+}
+
+/// A client that is attached.
+pub async fn attached(server: &Server, channel: &str) -> AblyClient {
+    let mut client = AblyClient::connect(server, KEY).await;
+    client.attach(channel).await;
+    client
+}
+
+/// The serial and the data of each message in a frame.
+fn data_of(frame: &Value) -> impl Iterator<Item = (String, String)> + '_ {
+    let serial = frame["channelSerial"].as_str().unwrap();
+    let messages = frame["messages"].as_array().into_iter().flatten();
+    messages.map(move |message| (serial.to_owned(), message["data"].as_str().unwrap().to_owned()))
+}
+
+/// Reads so many messages; whatever else comes is a fault.
+pub async fn messages(client: &mut AblyClient, count: usize) -> Vec<(String, String)> {
+    let mut read = Vec::new();
+    while read.len() < count {
+        read.extend(data_of(&client.expect(action::MESSAGE).await));
+    }
+    read
+}
+
+/// No message is lost, doubled or swapped: `expected` are all that were published.
+pub fn assert_whole(read: &[(String, String)], expected: &BTreeSet<String>) {
+    let data: BTreeSet<String> = read.iter().map(|(_, data)| data.clone()).collect();
+    assert_eq!(data.len(), read.len(), "none is doubled");
+    assert_eq!(data, *expected, "none is lost");
+    assert!(read.windows(2).all(|pair| pair[0].0 <= pair[1].0), "serials rise");
+}
+
+/// Nothing waits for a reader: what is published now is the next that it gets.
+pub async fn assert_read_up(reader: &mut AblyClient, node: &Server, channel: &str) {
+    let mut publisher = AblyClient::connect(node, KEY).await;
+    publisher.publish(channel, message("the end")).await;
+    assert_eq!(messages(reader, 1).await[0].1, "the end");
+}
+
+pub fn message(data: &str) -> Value {
+    json!([{"data": data}])
+}
+
+/// The data of a whole history, oldest first.
+pub async fn history(server: &Server, channel: &str) -> Vec<String> {
+    let mut http = crate::support::Http::connect(server).await;
+    let mut target = format!("/channels/{channel}/messages?direction=forwards&limit=1000&key={KEY}");
+    let mut all = Vec::new();
+    loop {
+        let page = http.ask("GET", &target, &[]).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let items = page.json();
+        all.extend(items.as_array().unwrap().iter().map(|item| item["data"].as_str().unwrap().to_owned()));
+        let lines = page.lines("link");
+        let next = lines.iter().find_map(|line| line.strip_suffix(">; rel=\"next\"")?.strip_prefix("<./"));
+        match next {
+            Some(next) => target = format!("/channels/{channel}/{next}&key={KEY}"),
+            None => return all,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The scripts of the shared log, asked directly.
+
+use std::{sync::Arc, time::Duration};
+
+use letshare_server::{
+    clock::Clock,
+    core::{
+        budget::Account,
+        dedupe::Content,
+        message::{Body, Entry, EntryId, Message},
+        serial::Serial,
+        window::Bounds,
+    },
+    ids::{ChannelName, Timestamp},
+    log::{
+        StoreError,
+        memory::MemoryLog,
+        shared::{SharedLog, Told},
+    },
+};
+use tokio::sync::oneshot;
+
+use crate::support::redis::RedisServer;
+
+fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
+    let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes };
+    let memory = MemoryLog::new(bounds, Arc::new(Account::server(usize::MAX)));
+    SharedLog::start(redis.settings(), Duration::from_secs(10), memory, Box::new(|_| None), Clock::system())
+}
+
+/// Waits for what a log calls back with.
+async fn answer<T: Send + 'static>(
+    ask: impl FnOnce(Box<dyn FnOnce(Result<T, StoreError>) + Send>),
+) -> Result<T, StoreError> {
+    let (told, answer) = oneshot::channel();
+    ask(Box::new(|outcome| drop(told.send(outcome))));
+    answer.await.unwrap()
+}
+
+async fn join(log: &SharedLog, channel: &ChannelName) -> Serial {
+    answer(|done| log.join(channel, None, |_| {}, done)).await.unwrap().head
+}
+
+async fn append(log: &SharedLog, id: EntryId, size: usize, seen: Serial) -> Told {
+    let body = Body::Messages(vec![Message::text("x".repeat(size).into())]);
+    let content = Content::of(&id, &body);
+    let entry = Entry::new("c".into(), seen, Timestamp::from_millis(0), None, id, body);
+    answer(|done| log.append(&entry, content, seen, done)).await.unwrap()
+}
+
+fn kept(told: &Told) -> (Serial, Serial) {
+    match told {
+        Told::Kept { previous, serial } => (*previous, *serial),
+        Told::Again(published) => panic!("it was published before: {published:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_entry_links_to_the_one_before_whoever_appends_it() {
+    let redis = RedisServer::start().await;
+    let logs = [log(&redis, 1 << 20), log(&redis, 1 << 20)];
+    let channel = ChannelName::from("c");
+    let mut head = join(&logs[0], &channel).await;
+    assert_eq!(join(&logs[1], &channel).await, head, "one epoch for all");
+    for number in 0..200 {
+        let told = append(&logs[number % 2], EntryId::Serial, 10, head).await;
+        let (previous, serial) = kept(&told);
+        assert_eq!(previous, head);
+        assert_eq!(serial.epoch(), head.epoch());
+        assert!(serial.place() > head.place());
+        head = serial;
+    }
+    let tail = answer(|done| logs[0].tail(&channel, head.before(), done)).await.unwrap();
+    assert_eq!((tail.head, tail.entries.len()), (head, 1));
+}
+
+#[tokio::test]
+async fn an_id_is_known_to_every_node_with_what_it_has_brought() {
+    let redis = RedisServer::start().await;
+    let logs = [log(&redis, 1 << 20), log(&redis, 1 << 20)];
+    let head = join(&logs[0], &"c".into()).await;
+    let id = || EntryId::Base("same".into());
+    let (_, serial) = kept(&append(&logs[0], id(), 5, head).await);
+    let Told::Again(published) = append(&logs[1], id(), 5, head).await else { panic!("it was published before") };
+    assert_eq!((published.serial, published.len), (serial, 1));
+    kept(&append(&logs[1], EntryId::Base("other".into()), 5, head).await);
+}
+
+/// `docs/design/cluster.md §2`: a log that has lost what somebody has seen has another epoch from then on.
+#[tokio::test]
+async fn a_log_that_lost_its_end_has_another_epoch() {
+    let redis = RedisServer::start().await;
+    let log = log(&redis, 1 << 20);
+    let channel = ChannelName::from("c");
+    let head = join(&log, &channel).await;
+    let (_, first) = kept(&append(&log, EntryId::Serial, 5, head).await);
+    let (_, second) = kept(&append(&log, EntryId::Serial, 5, first).await);
+    assert_eq!(second.epoch(), head.epoch());
+    let (millis, _) = second.place();
+    let seen = Serial::at(head.epoch(), (millis + 60_000, 0));
+    let (_, after) = kept(&append(&log, EntryId::Serial, 5, seen).await);
+    assert_ne!(after.epoch(), head.epoch());
+    assert!(after.place() > second.place());
+    redis.command(&[b"FLUSHALL"]).await;
+    let tail = answer(|done| log.tail(&channel, after, done)).await.unwrap();
+    assert_ne!(tail.head.epoch(), after.epoch());
+}
+
+#[tokio::test]
+async fn a_stream_keeps_no_more_bytes_than_it_may() {
+    const MOST: usize = 100_000;
+    let redis = RedisServer::start().await;
+    let log = log(&redis, MOST);
+    let channel = ChannelName::from("c");
+    let start = join(&log, &channel).await;
+    let mut head = start;
+    for _ in 0..1_000 {
+        (_, head) = kept(&append(&log, EntryId::Serial, 1_000, head).await);
+    }
+    let tail = answer(|done| log.tail(&channel, start, done)).await.unwrap();
+    let entries = tail.entries.len();
+    assert!((60..=MOST / 1_000 + 10).contains(&entries), "{entries}");
+    assert!(tail.entries[0].previous.place() > start.place(), "the gap is to be seen");
+}
