@@ -573,6 +573,9 @@ pub const READ_TURN: usize = 4 * 1024;
 /// What one read of a connection brings at most, in bytes: as much as the parser's buffer has room for while it is small.
 pub const READ_AT_ONCE: usize = 8 * 1024;
 
+/// And how little, while no more comes.
+pub const READ_AT_LEAST: usize = 1024;
+
 /// The pause between two such turns of what is thrown away, since its sender has broken a rule.
 pub const DISCARD_PAUSE: Duration = Duration::from_millis(10);
 

@@ -92,7 +92,13 @@ impl Window {
 
     /// Adds the newest entry and drops what the bounds no longer allow.
     pub fn append(&mut self, now: Duration, entry: Arc<Entry>, bounds: Bounds) {
-        self.bytes += entry.cost();
+        let cost = entry.cost();
+        self.append_of(cost, now, entry, bounds);
+    }
+
+    /// The same for whoever knows what the entry costs.
+    pub fn append_of(&mut self, cost: usize, now: Duration, entry: Arc<Entry>, bounds: Bounds) {
+        self.bytes += cost;
         self.last = Some(entry.serial);
         self.skew = self.skew.max(entry.skew());
         if touches_others(&entry) {

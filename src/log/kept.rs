@@ -40,7 +40,7 @@ impl KeptWindow {
     pub fn append(&mut self, now: Duration, entry: Arc<Entry>, bounds: Bounds) -> Result<(), Full> {
         let cost = entry.cost();
         self.pay((self.window.bytes() + cost).min(bounds.bytes.max(cost)))?;
-        self.window.append(now, entry, bounds);
+        self.window.append_of(cost, now, entry, bounds);
         Ok(())
     }
 

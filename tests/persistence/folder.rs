@@ -88,5 +88,5 @@ fn is_whole(ground: &Ground) {
     let checked = run(ground, &["data", "check"]);
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{checked:?}");
-    assert!(said.contains("is whole: 1 channels with 200 entries"), "{said}");
+    assert!(said.contains("is whole: 1 channel with 200 entries"), "{said}");
 }
