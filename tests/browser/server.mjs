@@ -95,7 +95,7 @@ export async function startServer({ origins, settings = {} }) {
   };
 }
 
-async function freePort() {
+export async function freePort() {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address();

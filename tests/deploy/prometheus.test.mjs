@@ -6,8 +6,8 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { startServer } from '../browser/server.mjs';
-import { adapt, deployed, eventually, folder, freePort, run } from './programs.mjs';
+import { freePort, startServer } from '../browser/server.mjs';
+import { adapt, deployed, eventually, folder, run } from './programs.mjs';
 
 let server, prometheus, data, api;
 before(async () => {

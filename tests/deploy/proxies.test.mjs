@@ -8,8 +8,8 @@ import { request } from 'node:https';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { startServer, staticToken } from '../browser/server.mjs';
-import { adapt, eventually, folder, freePort, run } from './programs.mjs';
+import { freePort, startServer, staticToken } from '../browser/server.mjs';
+import { adapt, eventually, folder, run } from './programs.mjs';
 
 const sdk = new URL('../sdk/', import.meta.url);
 const { WebSocket } = createRequire(sdk)('ws');
