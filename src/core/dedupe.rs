@@ -67,8 +67,8 @@ impl Known {
 }
 
 /// A digest of what a client published by the number of a frame. A client that goes on by an old recovery key counts from
-/// where it was then, so the number alone does not identify a publish. Ids that clients choose themselves do: for them the
-/// digest is 0.
+/// where it was then, so the number alone does not identify a publish. Ids that clients choose themselves do, of messages
+/// (there the digest is 0) as of what is done to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content(u64);
 
@@ -85,7 +85,7 @@ pub enum Verdict {
 impl Content {
     pub fn of(id: &EntryId, body: &Body) -> Self {
         if !matches!(id, EntryId::Frame { .. }) {
-            return Self(0);
+            return Self::of_chosen(body);
         }
         // Not a cryptographic digest: a client that finds two contents with the same one loses its own message only.
         let mut hash = FixedState::default().build_hasher();
@@ -115,17 +115,35 @@ impl Content {
         Self(hash.finish())
     }
 
+    /// An id that a client has chosen names one message, or one thing that is done to one message: the same id for something
+    /// else is another.
+    fn of_chosen(body: &Body) -> Self {
+        let mut hash = FixedState::default().build_hasher();
+        match body {
+            Body::Messages(_) | Body::Presence(_) | Body::Occupancy(_) | Body::Summary(_) => return Self(0),
+            Body::Operation(operation) => (operation.target, operation.change).hash(&mut hash),
+            Body::Annotations(annotations) => {
+                for annotation in annotations {
+                    (annotation.target, annotation.is_delete, &annotation.kind).hash(&mut hash);
+                }
+            }
+        }
+        Self(hash.finish())
+    }
+
     pub const fn to_bytes(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }
 
-    /// What a publish is known by whose frame has the number of another: the same when it comes again.
+    /// What a publish is known by that has the id of another: the same when it comes again.
     pub fn id(self, frame: &EntryId) -> EntryId {
         match frame {
             EntryId::Frame { connection, msg_serial } => {
                 EntryId::Base(format!("{connection}:{msg_serial}:{:016x}", self.0).into())
             }
-            chosen => chosen.clone(),
+            EntryId::Base(chosen) => EntryId::Base(format!("{chosen}:{:016x}", self.0).into()),
+            EntryId::Item(chosen) => EntryId::Item(format!("{chosen}:{:016x}", self.0).into()),
+            EntryId::Serial => EntryId::Serial,
         }
     }
 }

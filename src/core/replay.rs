@@ -267,7 +267,10 @@ pub fn fill(
     }
     // What the log has got since comes by the ordinary way.
     let head = attached.head.place();
+    let read = backlog.len();
     backlog.truncate(backlog.partition_point(|entry| entry.serial.place() <= head));
+    // Where the newest version of a message came since, a rewind has none of those before it: it comes whole.
+    let lacks_versions = matches!(start, Start::Rewind(_)) && backlog.len() < read;
     let ghosts = Ghosts::among(&backlog, &attached.members, unsettled);
     backlog.retain(|entry| !ghosts.is_all_of(entry));
     let fitting = fitting(&backlog, bytes);
@@ -288,7 +291,7 @@ pub fn fill(
     if !attached.resumed {
         attached.position = first.serial.before();
     }
-    attached.subscription.since = attached.position;
+    attached.subscription.since = if lacks_versions { attached.head } else { attached.position };
     let reader = Some((attached.subscription.filter.clone(), attached.subscription.connection));
     let newest = backlog.iter().rev().find(|entry| delta::is_base(entry)).map(Arc::downgrade);
     let only = matches!(start, Start::Rewind(_)).then(|| newest_only(&backlog)).flatten();

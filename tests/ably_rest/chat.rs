@@ -107,3 +107,30 @@ async fn what_a_room_refuses() {
     let refused = sandbox.ask_by(PUBLISH_ONLY, "PUT", &format!("{ROOM}{at}"), &[], said.to_string().as_bytes()).await;
     assert_refused(&refused, 401, 40160);
 }
+
+/// A list is not taken for the fields of an object, and what else is published to the channel of a room is no message of it.
+#[tokio::test]
+async fn only_objects_are_taken_and_only_messages_shown() {
+    let mut sandbox = Sandbox::start().await;
+    let sent = ask(&mut sandbox, "POST", "/messages?idempotencyKey=k", &json!({"text": "kept"})).await.json();
+    let at = format!("/messages/{}", sent["serial"].as_str().expect("a serial"));
+    for (method, path, list) in [
+        ("POST", "/messages".to_owned(), json!(["hi", {"a": 1}, {"h": 1}])),
+        ("PUT", at.clone(), json!([{"text": "t"}])),
+        ("POST", format!("{at}/delete"), json!([])),
+        ("POST", format!("{at}/reactions"), json!(["multiple", "n", 3])),
+    ] {
+        let response = ask(&mut sandbox, method, &path, &list).await;
+        assert_refused(&response, 400, 40001);
+    }
+    // The same key for something else is something else.
+    let change = json!({"message": {"text": "changed"}});
+    let updated = ask(&mut sandbox, "PUT", &format!("{at}?idempotencyKey=k"), &change).await.json();
+    assert_eq!(updated["text"], "changed");
+    let again = ask(&mut sandbox, "PUT", &format!("{at}?idempotencyKey=k"), &change).await.json();
+    assert_eq!(again["version"], updated["version"]);
+
+    sandbox.publish("a%2Fb::$chat", json!({"name": "other", "data": "no message"})).await;
+    let page = ask(&mut sandbox, "GET", "/messages", &Value::Null).await.json();
+    assert_eq!(page.as_array().map(Vec::len), Some(1), "{page}");
+}

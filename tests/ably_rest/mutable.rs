@@ -140,3 +140,18 @@ async fn a_message_grows_up_to_a_limit() {
     assert!((1_000_000..1_050_000).contains(&length), "{length}");
     assert_eq!(get(&mut sandbox, &serial).await["data"].as_str().map(str::len), Some(length));
 }
+
+/// §6.8, §6.7: the test hook counts for operations, too, and a version is never ephemeral.
+#[tokio::test]
+async fn the_hook_of_tests_and_ephemeral_versions() {
+    let mut sandbox = Sandbox::start().await;
+    let serial = published(&mut sandbox, json!({"data": "a"})).await;
+    let target = format!("/channels/{CHANNEL}/messages/{}?_forceNack=true", encoded(&serial));
+    let body = json!({"action": 1, "data": "b"}).to_string();
+    let response = sandbox.ask_by(EVERYTHING, "PATCH", &target, &[], body.as_bytes()).await;
+    assert_refused(&response, 400, 40099);
+    let extras = json!({"ephemeral": true, "headers": {"k": "v"}});
+    changed(&mut sandbox, &serial, json!({"action": 5, "data": "b", "extras": extras})).await;
+    let grown = get(&mut sandbox, &serial).await;
+    assert_eq!((&grown["data"], &grown["extras"]), (&json!("ab"), &json!({"headers": {"k": "v"}})));
+}

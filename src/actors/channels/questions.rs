@@ -18,6 +18,7 @@ use crate::{
         occupancy::Occupancy,
         operation::{Latest, MessageRef},
         presence::{MembersPage, MembersQuery},
+        replay::Later,
         stats::Source,
         summaries::Annotated,
         summary::Digest,
@@ -25,6 +26,7 @@ use crate::{
     error::Fault,
     ids::{ChannelName, ClientId},
     log::{AnnotatedRead, MessageRead, PageRead},
+    store::StoreError,
 };
 
 /// Publishes, and waits until it is in the log.
@@ -239,32 +241,43 @@ impl Handler<Past> for Channel {
             return self.pass_on_question(Past(query));
         }
         self.note_opened(ctx);
-        let mut pending = None;
-        let mut later = || -> Box<dyn FnOnce(PageRead) + Send> {
-            let (asker, page) = oneshot::channel();
-            pending = Some(page);
-            // The request may have ended.
-            Box::new(move |page| drop(asker.send(page)))
-        };
-        let read = self.log.page(&query, &mut later);
-        let fixtures = self.fixtures.clone();
+        let (fixtures, asked) = (self.fixtures.clone(), query.clone());
         let finish = move |read: PageRead| match read {
             Ok(Some(page)) => Ok(match fixtures {
-                Some(oldest) => query.page_behind(&oldest, page),
+                Some(oldest) => asked.page_behind(&oldest, page),
                 None => page,
             }),
             Ok(None) => Err(Fault::UntilAttachTooOld),
-            Err(error) => {
-                tracing::error!(%error, "the past of a channel cannot be read");
-                Err(Fault::Internal)
-            }
+            Err(error) => Err(unreadable("the past of a channel", &error)),
         };
-        match (read, pending) {
-            (Poll::Ready(read), _) => answer(finish(read)),
-            (Poll::Pending, Some(page)) => Box::pin(async move { page.await.map_or(Err(Fault::Internal), finish) }),
-            (Poll::Pending, None) => answer(Err(Fault::Internal)),
-        }
+        by_log(|later| self.log.page(&query, later), finish)
     }
+}
+
+/// What a log answers to `ask`, at once or later, as `finish` tells it.
+fn by_log<T: Send + 'static, R: 'static>(
+    ask: impl FnOnce(Later<'_, T>) -> Poll<T>,
+    finish: impl FnOnce(T) -> Result<R, Fault> + 'static,
+) -> Answered<R> {
+    let mut pending = None;
+    let mut later = || -> Box<dyn FnOnce(T) + Send> {
+        let (asker, read) = oneshot::channel();
+        pending = Some(read);
+        // The request may have ended.
+        Box::new(move |read| drop(asker.send(read)))
+    };
+    let read = ask(&mut later);
+    match (read, pending) {
+        (Poll::Ready(read), _) => answer(finish(read)),
+        (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
+        (Poll::Pending, None) => answer(Err(Fault::Internal)),
+    }
+}
+
+/// What a request is told; why is for the operator.
+fn unreadable(what: &str, error: &StoreError) -> Fault {
+    tracing::error!(%error, "{what} cannot be read");
+    error.to_fault()
 }
 
 impl Handler<Newest> for Channel {
@@ -275,26 +288,12 @@ impl Handler<Newest> for Channel {
             return self.pass_on_question(Newest(target));
         }
         self.note_opened(ctx);
-        let mut pending = None;
-        let mut later = || -> Box<dyn FnOnce(MessageRead) + Send> {
-            let (asker, read) = oneshot::channel();
-            pending = Some(read);
-            // The request may have ended.
-            Box::new(move |read| drop(asker.send(read)))
-        };
         let finish = |read: MessageRead| match read {
             Ok(Some(latest)) => Ok(latest.whole()),
             Ok(None) => Err(Fault::NotFound { what: "a message with this serial" }),
-            Err(error) => {
-                tracing::error!(%error, "a message cannot be read");
-                Err(Fault::Internal)
-            }
+            Err(error) => Err(unreadable("a message", &error)),
         };
-        match (self.log.newest(target, &mut later), pending) {
-            (Poll::Ready(read), _) => answer(finish(read)),
-            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
-            (Poll::Pending, None) => answer(Err(Fault::Internal)),
-        }
+        by_log(|later| self.log.newest(target, later), finish)
     }
 }
 
@@ -314,25 +313,11 @@ impl Handler<SummaryOf> for Channel {
         if let Some(known) = self.state.annotated(message) {
             return answer(Ok(digest(known)));
         }
-        let mut pending = None;
-        let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
-            let (asker, read) = oneshot::channel();
-            pending = Some(read);
-            // The request may have ended.
-            Box::new(move |read| drop(asker.send(read)))
-        };
         let finish = move |read: AnnotatedRead| match read {
             Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "a message with this serial" }),
-            Err(error) => {
-                tracing::error!(%error, "the annotations of a message cannot be read");
-                Err(Fault::Internal)
-            }
+            Err(error) => Err(unreadable("the annotations of a message", &error)),
         };
-        match (self.log.annotated(message, &mut later), pending) {
-            (Poll::Ready(read), _) => answer(finish(read)),
-            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
-            (Poll::Pending, None) => answer(Err(Fault::Internal)),
-        }
+        by_log(|later| self.log.annotated(message, later), finish)
     }
 }
 

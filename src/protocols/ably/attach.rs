@@ -136,6 +136,8 @@ impl AblyConnection {
         let wanted = params.modes.or(by_flags).unwrap_or_else(default_modes);
         let resource = name.resource().into_owned();
         let operations = self.access.operations_on(&resource);
+        // Only the server publishes to a metachannel.
+        let wanted = if name.is_meta() { wanted & Modes::SUBSCRIBE } else { wanted };
         let modes = wanted & operations.modes();
         if modes.is_empty() {
             return Err(self.access.not_permitted("attach", &resource));

@@ -79,6 +79,10 @@ impl Operator<'_> {
         }
         let extras = message.extras.without_what_the_server_sets();
         let mut message = WireMessage { extras, ..message }.into_message(None)?;
+        // A version is kept, so it is never ephemeral.
+        if let Some(extras) = &mut message.extras {
+            extras.remove("ephemeral");
+        }
         messages::claim(&mut message.extras, self.access.user_claim(&self.name.base));
         let operation = Operation::new(target, change, message, Version { client_id, ..version });
         let (size, limit) = (operation.size(), self.max_message_bytes);

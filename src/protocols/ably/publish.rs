@@ -91,12 +91,12 @@ impl AblyConnection {
     ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
+        let is_forced = message.params.get("_forceNack").is_some_and(|value| value == "true");
         if let [only] = &message.messages[..]
             && only.action != messages::CREATE
         {
-            return self.check_operation(message, name, channel);
+            return if is_forced { Err(Fault::ForcedNack) } else { self.check_operation(message, name, channel) };
         }
-        let is_forced = message.params.get("_forceNack").is_some_and(|value| value == "true");
         let may = self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH);
         let may = may.and_then(|()| self.check_identified(&channel));
         let may = may.and(if is_forced { Err(Fault::ForcedNack) } else { Ok(()) });

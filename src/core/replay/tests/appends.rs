@@ -82,6 +82,14 @@ fn text_of(data: &Data) -> String {
 }
 
 impl Client {
+    /// As a hub does.
+    fn deliver(&mut self, entry: &Arc<Entry>) {
+        let grown = entry.operation().and_then(|operation| operation.grown());
+        let is_whole = grown.is_some_and(|grown| self.subscription.needs_whole(grown.previous));
+        let whole = is_whole.then(|| entry.whole()).flatten();
+        self.receive(whole.as_ref().unwrap_or(entry));
+    }
+
     fn receive(&mut self, entry: &Entry) {
         match entry.operation() {
             Some(operation) => {
@@ -161,12 +169,7 @@ impl Sim {
             self.window.lock().append(Duration::ZERO, Arc::clone(&entry), BOUNDS);
             self.versions.taken(&entry);
             self.note(&entry);
-            let grown = entry.operation().and_then(|operation| operation.grown());
-            for client in &mut self.clients {
-                let is_whole = grown.is_some_and(|grown| client.subscription.needs_whole(grown.previous));
-                let whole = is_whole.then(|| entry.whole()).flatten();
-                client.receive(whole.as_ref().unwrap_or(&entry));
-            }
+            self.clients.iter_mut().for_each(|client| client.deliver(&entry));
         }
     }
 
@@ -262,6 +265,31 @@ proptest! {
         sim.tell();
         sim.check();
     }
+}
+
+/// The rewind has no version before one that came when it had begun and was not read yet: that one comes whole.
+#[test]
+fn an_append_that_overtakes_a_rewind_comes_whole() {
+    let mut sim = Sim::new();
+    let mut publish = |sim: &mut Sim| {
+        let message = Message { payload: sim.letter(), ..Message::default() };
+        let serial = sim.stamp(Body::Messages(vec![message])).serial;
+        sim.tell();
+        MessageRef { serial, index: 0 }
+    };
+    let (first, _) = (publish(&mut sim), publish(&mut sim));
+    let attached = begun(&sim.mint, false);
+    sim.operate(first, Change::Append);
+    let late = Arc::clone(&sim.pending[0]);
+    sim.tell();
+    let start = Start::Rewind(Rewind { messages: 10, age: None });
+    let attached = read(attached, start, &sim.window, NOW, usize::MAX);
+    let (subscription, position) = (attached.subscription.clone(), attached.position);
+    let mut client = Client { subscription, texts: BTreeMap::new(), position };
+    backlog(&attached).iter().for_each(|entry| client.receive(entry));
+    client.deliver(&late);
+    sim.clients.push(client);
+    sim.check();
 }
 
 /// An append costs what it brings, however long its message is: its entry, and what it sends.

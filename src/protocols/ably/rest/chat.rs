@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use self::message::{ChatMessage, Reactions};
+use self::message::{ChatMessage, NAME, Reactions};
 use crate::{
     core::{
         capability::Operation,
@@ -31,12 +31,9 @@ use crate::{
             message::latest,
             publish::Target,
         },
-        wire::{self, WireAnnotation, WireData, WireExtras, WireMessage, items},
+        wire::{self, Format, WireAnnotation, WireData, WireExtras, WireMessage, items},
     },
 };
-
-/// The name of the messages that people write.
-const NAME: &str = "chat.message";
 
 const REACTION_TYPES: [&str; 3] = ["unique", "distinct", "multiple"];
 
@@ -280,5 +277,14 @@ async fn client_reactions(call: &Call<'_>, channel: String, serial: &str) -> Res
 async fn body<T: DeserializeOwned>(call: &Call<'_>, caller: &Caller, payload: &mut web::Payload) -> Result<T, Fault> {
     charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
     let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    let is_object = match format {
+        Format::Json => begins == Some(&b'{'),
+        Format::Msgpack => matches!(body.first(), Some(0x80..=0x8f | 0xde | 0xdf)),
+    };
+    if !is_object {
+        // A list would be taken for the fields in their order.
+        return Err(Fault::BodyUnreadable { format: format.name(), why: "the body is not an object".into() });
+    }
     wire::decode_value(format, &body)
 }

@@ -87,6 +87,9 @@ pub async fn change(
         max_message_bytes: call.rest.shared.settings.max_message_bytes,
     };
     let own_only = operator.check_may(message.action)?;
+    if call.query.get("_forceNack") == Some("true") {
+        return Err(Fault::ForcedNack);
+    }
     if let Some(other) = message.serial.as_deref().filter(|named| *named != serial) {
         let (found, rule) = (Found::text(other), "the serial in the path, or none");
         return Err(Fault::BadParameter { name: "serial", found, rule });

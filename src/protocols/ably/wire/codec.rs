@@ -29,7 +29,7 @@ impl Format {
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Json => "JSON",
             Self::Msgpack => "MessagePack",

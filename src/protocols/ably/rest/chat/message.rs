@@ -14,6 +14,9 @@ use crate::{
     ids::Timestamp,
 };
 
+/// The name of the messages that people write.
+pub const NAME: &str = "chat.message";
+
 /// The type of the annotations that are reactions of this type.
 pub fn annotation_type(kind: &str) -> String {
     format!("reaction:{kind}.v1")
@@ -34,6 +37,9 @@ pub struct ChatMessage {
     timestamp: Timestamp,
     #[serde(skip_serializing_if = "Reactions::is_empty")]
     reactions: Reactions,
+    /// By its name.
+    #[serde(skip)]
+    is_chat: bool,
 }
 
 #[derive(Serialize)]
@@ -118,11 +124,13 @@ impl ChatMessage {
             user_claim: extra(USER_CLAIM),
             timestamp: origin.timestamp,
             reactions: entry.summary(index).map(Reactions::new).unwrap_or_default(),
+            is_chat: message.name == NAME,
         })
     }
 }
 
-/// Some messages of the past of a room.
+/// Some messages of the past of a room; what else was published to its channel is no message of it.
 pub fn all(items: &[(Arc<Entry>, usize)]) -> Vec<ChatMessage> {
-    items.iter().filter_map(|(entry, index)| ChatMessage::new(entry, *index)).collect()
+    let messages = items.iter().filter_map(|(entry, index)| ChatMessage::new(entry, *index));
+    messages.filter(|message| message.is_chat).collect()
 }
