@@ -271,7 +271,7 @@ proptest! {
 #[test]
 fn an_append_that_overtakes_a_rewind_comes_whole() {
     let mut sim = Sim::new();
-    let mut publish = |sim: &mut Sim| {
+    let publish = |sim: &mut Sim| {
         let message = Message { payload: sim.letter(), ..Message::default() };
         let serial = sim.stamp(Body::Messages(vec![message])).serial;
         sim.tell();
