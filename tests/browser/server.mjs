@@ -61,6 +61,7 @@ export async function startServer({ origins, settings = {} }) {
     http,
     ws: `ws://127.0.0.1:${port}`,
     port,
+    pid: child.pid,
     output: () => output,
 
     /** The Ably key among the lines for the person at the terminal, which come a moment after the port is open. */
