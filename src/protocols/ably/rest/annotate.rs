@@ -3,11 +3,9 @@
 use actix_web::web;
 
 use crate::{
-    core::{capability::Operation, history::Kind},
-    edge::http::body::charge_to,
+    core::{capability::Operation, history::Kind, summary::Digest},
     error::{Fault, Found},
     ids::ClientId,
-    limits,
     protocols::ably::{
         operate::message_ref,
         rest::{answer::RestAnswer, call::Call, history, publish::Target},
@@ -25,8 +23,7 @@ pub async fn annotate(
     let caller = call.caller()?;
     let target = Target::of(&caller, channel, Operation::AnnotationPublish)?;
     let message = message_ref(Some(serial))?;
-    charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
-    let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let (format, body) = call.body_of(&caller, payload).await?;
     let annotations = wire::decode_annotations(format, &body)?;
     let published = target.annotate(call, annotations, message, &target.name.base).await?;
     Ok(RestAnswer::created(call.encode(&published)))
@@ -38,8 +35,13 @@ pub async fn annotations(call: &Call<'_>, channel: String, serial: &str) -> Resu
     history::read(call, channel, Kind::Annotations(message_ref(Some(serial))?), &operations).await
 }
 
-/// GET `/channels/{c}/messages/{serial}/client-summary?forClientId=`: of the caller, unless it says of whom.
+/// GET `/channels/{c}/messages/{serial}/client-summary?forClientId=`.
 pub async fn client_summary(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
+    Ok(RestAnswer::ok(call.encode(&summary_of_client(call, channel, serial).await?)))
+}
+
+/// What the annotations by one client come to: by the caller, unless `forClientId` names another.
+pub async fn summary_of_client(call: &Call<'_>, channel: String, serial: &str) -> Result<Digest, Fault> {
     let operations = [Operation::AnnotationSubscribe, Operation::History, Operation::Subscribe];
     let (caller, _, channel) = call.channel(channel, &operations)?;
     let message = message_ref(Some(serial))?;
@@ -50,6 +52,5 @@ pub async fn client_summary(call: &Call<'_>, channel: String, serial: &str) -> R
         found: Found::optional(named),
         rule: "a clientId, or none for that of the caller",
     })?;
-    let summary = call.broker().summary(&channel, message, Some(client)).await?;
-    Ok(RestAnswer::ok(call.encode(&summary)))
+    call.broker().summary(&channel, message, Some(client)).await
 }

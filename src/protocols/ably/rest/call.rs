@@ -32,6 +32,7 @@ use crate::{
     },
     error::{Fault, Found},
     ids::{AppId, ChannelName, Timestamp},
+    limits,
     protocols::ably::{
         name::Name,
         rest::{
@@ -105,6 +106,12 @@ impl<'a> Call<'a> {
         let format = form::body_format(self.http.headers(), &self.query);
         let body = body(self.http, payload, limit).await?;
         Ok((format, body))
+    }
+
+    /// The body of what a caller publishes, which its app pays for from now on.
+    pub async fn body_of(&self, caller: &Caller, payload: &mut web::Payload) -> Result<(Format, Body), Fault> {
+        body::charge_to(self.http, self.broker().accounts.app(caller.access.app.id));
+        self.body(payload, limits::REQUEST_BODY_BYTES).await
     }
 
     pub fn is_tls(&self) -> bool {

@@ -17,14 +17,12 @@ use crate::{
         message::{Body, EntryId},
         operation::MessageRef,
     },
-    edge::http::body::charge_to,
     error::{Fault, Found},
-    ids::ClientId,
-    limits,
     protocols::ably::{
         name::Name,
         operate::{Operator, message_ref},
         rest::{
+            annotate::summary_of_client,
             answer::RestAnswer,
             call::{Call, Caller},
             history::{self, Shape},
@@ -175,7 +173,10 @@ pub async fn answer(call: &Call<'_>, room: &str, ask: Ask, payload: &mut web::Pa
             let annotation = WireAnnotation { action: 1, name, ..reaction(kind)? };
             react(call, &caller, channel, &serial, annotation).await.map(RestAnswer::ok)
         }
-        Ask::ClientReactions(serial) => client_reactions(call, channel, &serial).await,
+        Ask::ClientReactions(serial) => {
+            let summary = summary_of_client(call, channel, &serial).await?;
+            Ok(RestAnswer::ok(call.encode(&Reactions::new(&summary))))
+        }
         Ask::Occupancy => {
             let (_, _, channel) = call.channel(channel, &[Operation::ChannelMetadata])?;
             let occupancy = call.broker().occupancy(&channel).await?;
@@ -258,25 +259,9 @@ async fn react(
     Ok(call.encode(&json!({ "serial": serial })))
 }
 
-/// The reactions that one client has a part in: the caller, unless it says who.
-async fn client_reactions(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
-    let operations = [Operation::AnnotationSubscribe, Operation::History, Operation::Subscribe];
-    let (caller, _, channel) = call.channel(channel, &operations)?;
-    let named = call.query.get("forClientId");
-    let client = named.map_or_else(|| caller.identity.known().cloned(), ClientId::new);
-    let client = client.ok_or_else(|| Fault::BadParameter {
-        name: "forClientId",
-        found: Found::optional(named),
-        rule: "a clientId, or none for that of the caller",
-    })?;
-    let summary = call.broker().summary(&channel, message_ref(Some(serial))?, Some(client)).await?;
-    Ok(RestAnswer::ok(call.encode(&Reactions::new(&summary))))
-}
-
 /// The body of a request, which its caller's app pays for while it is read.
 async fn body<T: DeserializeOwned>(call: &Call<'_>, caller: &Caller, payload: &mut web::Payload) -> Result<T, Fault> {
-    charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
-    let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let (format, body) = call.body_of(caller, payload).await?;
     let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
     let is_object = match format {
         Format::Json => begins == Some(&b'{'),

@@ -14,10 +14,8 @@ use crate::{
         operation::{Latest, MessageRef},
         summary::Digest,
     },
-    edge::http::body::charge_to,
     error::{Fault, Found},
     ids::ChannelName,
-    limits,
     protocols::ably::{
         name::Name,
         operate::{Operator, message_ref},
@@ -74,8 +72,7 @@ pub async fn change(
     let caller = call.caller()?;
     let name = Name::parse(channel)?;
     let channel = name.channel(caller.access.app.id);
-    charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
-    let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let (format, body) = call.body_of(&caller, payload).await?;
     let [mut message]: [_; 1] = wire::decode_body(format, &body)?.try_into().map_err(|_| Fault::Malformed {
         what: "the body of a PATCH is one message; send each change in a request of its own".into(),
     })?;

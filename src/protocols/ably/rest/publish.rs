@@ -16,10 +16,8 @@ use crate::{
         message::{Body, EntryId},
         operation::MessageRef,
     },
-    edge::http::body::charge_to,
     error::Fault,
     ids::ChannelName,
-    limits,
     protocols::ably::{
         annotations,
         messages::{self, Publisher},
@@ -52,8 +50,7 @@ pub async fn publish(call: &Call<'_>, channel: String, payload: &mut web::Payloa
     if call.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
-    charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
-    let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let (format, body) = call.body_of(&caller, payload).await?;
     let messages = wire::decode_body(format, &body)?;
     let published = target.publish(call, messages, &target.name.base).await?;
     Ok(RestAnswer::created(call.encode(&published)))
