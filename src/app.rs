@@ -125,6 +125,11 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     broker.stats.do_send(TellBy(Arc::downgrade(&broker)));
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
+    if let Some(shared) = broker.log.shared() {
+        // The first at once: without a lease no member can enter.
+        shared.renew(Box::new(drop));
+        every(limits::LEASE_RENEWAL, async move || shared.renew(Box::new(drop)));
+    }
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {

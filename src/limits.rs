@@ -30,6 +30,14 @@ pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 /// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
 pub const PARTITIONS: u32 = 64;
 
+/// A node of a cluster is taken for dead when it has not renewed its lease for so long, by the clock of Redis; how often it does.
+pub const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
+
+/// A node lets the members of a dead one leave only when it has itself held its lease through so many renewals: Redis that comes
+/// back, or its clock when it jumps, kills nobody.
+pub const LEASE_TRUST: usize = 3;
+
 /// What is read of a shared log at a time.
 pub const REPLICA_ENTRIES: usize = 1_000;
 pub const REPLICA_BYTES: usize = 4 << 20;

@@ -23,16 +23,19 @@ use crate::{
         window::Window,
     },
     engines::redis::{self, Call, CallError, Heard, Line, Redis},
-    ids::{AppId, ChannelName},
+    ids::{AppId, ChannelName, NodeId},
     limits,
     log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
 };
 
 mod keys;
+mod lease;
 mod replica;
 mod wire;
 
 use keys::Keys;
+pub use lease::Renewed;
+use lease::{Lease, node_bytes};
 use replica::Replica;
 pub use wire::Written;
 
@@ -40,10 +43,12 @@ const SCRIPTS: &[&str] = &[
     concat!(include_str!("head.lua"), include_str!("append.lua")),
     concat!(include_str!("head.lua"), include_str!("read.lua")),
     include_str!("say.lua"),
+    include_str!("renew.lua"),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
 const SAY: usize = 2;
+const RENEW: usize = 3;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -55,8 +60,8 @@ struct Inner {
     appends: Line,
     reads: Line,
     tail: redis::Tail,
-    /// Drawn at the start.
-    node: [u8; 8],
+    node: NodeId,
+    lease: Lease,
     appended: AtomicU64,
     retention: RetentionOf,
     deadline: Duration,
@@ -125,7 +130,8 @@ impl SharedLog {
             appends: line(),
             reads: line(),
             tail: redis::Tail::start(&redis),
-            node: rand::random(),
+            node: NodeId::random(),
+            lease: Lease::default(),
             appended: AtomicU64::new(0),
             retention,
             deadline,
@@ -198,7 +204,7 @@ impl SharedLog {
         let id = match &entry.id {
             EntryId::Serial => {
                 let number = inner.appended.fetch_add(1, Ordering::Relaxed);
-                [b"s", &inner.node[..], &number.to_be_bytes()].concat()
+                [b"s", &inner.node.to_bytes()[..], &number.to_be_bytes()].concat()
             }
             EntryId::Frame { connection, msg_serial } => {
                 [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
@@ -213,7 +219,7 @@ impl SharedLog {
             bytes.to_string().into(),
             id.into(),
             entry.len().to_string().into(),
-            Bytes::copy_from_slice(&inner.node),
+            node_bytes(inner.node),
             wire::body(entry),
         ]);
         let told = |parts: &[Bytes]| match (&parts.first()?[..], &parts[1..]) {
@@ -232,8 +238,7 @@ impl SharedLog {
 
     /// Publishes an entry that is not kept, behind everything that was appended here before; at most once.
     pub fn say(&self, entry: &Entry, done: Done<()>) {
-        let (keys, args) =
-            (vec![Keys::of(&entry.channel).topic()], vec![Bytes::copy_from_slice(&self.0.node), wire::body(entry)]);
+        let (keys, args) = (vec![Keys::of(&entry.channel).topic()], vec![node_bytes(self.0.node), wire::body(entry)]);
         let done = Box::new(move |answer| done(understand(answer, |_| Some(()))));
         self.0.appends.call(Call { script: SAY, keys, args, repeats: false, done });
     }
