@@ -12,6 +12,7 @@ pub mod fanout;
 pub mod figures;
 pub mod inbox;
 pub mod metrics;
+pub mod nodes;
 pub mod online;
 pub mod refusals;
 pub mod relief;

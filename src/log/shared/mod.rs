@@ -22,20 +22,24 @@ use crate::{
         serial::{Epoch, Place, Serial},
         window::Window,
     },
-    engines::redis::{self, Call, CallError, Heard, Line, Redis},
+    engines::redis::{self, Call, CallError, Heard, Line, Redis, Run},
     ids::{AppId, ChannelName, NodeId},
     limits,
     log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
 };
 
+mod counts;
 mod keys;
 mod lease;
+pub mod nodes;
 mod replica;
 mod wire;
 
+use counts::{Counts, Outcome};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
+use nodes::Nodes;
 use replica::Replica;
 pub use wire::Written;
 
@@ -62,6 +66,8 @@ struct Inner {
     tail: redis::Tail,
     node: NodeId,
     lease: Lease,
+    nodes: Nodes,
+    counts: Counts,
     appended: AtomicU64,
     retention: RetentionOf,
     deadline: Duration,
@@ -115,28 +121,46 @@ struct Found {
 
 impl SharedLog {
     /// Connects in the background, on the current runtime. `memory` is empty; `retention` says how long the entries of a
-    /// persisted channel are kept, others are as long as in `memory`.
+    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`].
     pub fn start(
         settings: redis::Settings,
+        greeting: Run,
         deadline: Duration,
         memory: MemoryLog,
         retention: RetentionOf,
         clock: Clock,
     ) -> Self {
-        let redis = Redis::start(settings);
-        let line = || Line::start(&redis, SCRIPTS, deadline, clock.clone());
+        let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
+        let line = |scripts| Line::start(&redis, scripts, Some(Arc::clone(&greeting)), deadline, clock.clone());
+        let tail = redis::Tail::start(&redis);
         Self(Arc::new(Inner {
             memory,
-            appends: line(),
-            reads: line(),
-            tail: redis::Tail::start(&redis),
-            node: NodeId::random(),
+            appends: line(SCRIPTS),
+            reads: line(SCRIPTS),
+            nodes: Nodes::start(node, line(nodes::SCRIPTS), tail.clone(), clock.clone()),
+            tail,
+            node,
             lease: Lease::default(),
+            counts: Counts::default(),
             appended: AtomicU64::new(0),
             retention,
             deadline,
             clock,
         }))
+    }
+
+    /// What the nodes have beside the channels.
+    pub fn nodes(&self) -> &Nodes {
+        &self.0.nodes
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Bytes that wait for Redis.
+    pub fn waiting(&self) -> usize {
+        self.0.appends.waiting() + self.0.reads.waiting() + self.0.nodes.waiting()
     }
 
     /// How long an answer may take.
@@ -232,7 +256,15 @@ impl SharedLog {
             }
             _ => None,
         };
-        let done = Box::new(move |answer| done(understand(answer, told)));
+        let log = self.clone();
+        let done = Box::new(move |answer| {
+            let told = understand(answer, told);
+            log.0.counts.append(told.as_ref().map(|told| match told {
+                Told::Kept { .. } => Outcome::Kept,
+                Told::Again(_) => Outcome::Again,
+            }));
+            done(told);
+        });
         inner.appends.call(Call { script: APPEND, keys: keys.all(), args, repeats: true, done });
     }
 
@@ -245,6 +277,7 @@ impl SharedLog {
 
     /// What the log has behind a position that was seen.
     pub fn tail(&self, channel: &ChannelName, after: Serial, done: Done<Tail>) {
+        self.0.counts.catch_up();
         let tail = move |found: Found| Tail { after, entries: found.entries, head: found.head };
         let done = Box::new(move |found: Result<Found, _>| done(found.map(tail)));
         self.read(channel, Some(after), Slice::after(after, limits::REPLICA_BYTES), done);
