@@ -22,7 +22,7 @@ use crate::{
         channels::directory::Directory,
         connections::Connections,
         metrics::Metrics,
-        nodes,
+        nodes::{self, Change, Table},
         refusals::Refusals,
         relief,
         stats::{Stats, TellBy},
@@ -47,7 +47,7 @@ use crate::{
     log::{Log, memory::MemoryLog},
     ops::logs::Dropped,
     protocols::{
-        ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
+        ably::{self, nodes::Common, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
     },
     store::Store,
@@ -145,11 +145,21 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
             let swept = (Arc::clone(&revocations), Arc::clone(&nonces));
             let (shared, clock) = (Arc::clone(&ably), broker.clock.clone());
             // They go when nothing that they concern can be taken any more.
+            let sharing = Arc::clone(&broker);
             every(limits::REVOCATION_SWEEP, async move || {
                 let (revocations, nonces) = &swept;
-                revocations.sweep(&shared.gate, clock.now());
+                let gone = revocations.sweep(&shared.gate, clock.now());
                 nonces.sweep(&shared.gate, clock.now());
+                if !gone.is_empty() {
+                    // What is not removed now is over at every node all the same.
+                    let _ = sharing.share(&Change { table: Table::Revocations, put: Vec::new(), gone }).await;
+                }
             });
+            if let Some(log) = broker.log.shared().filter(|_| config.ably.enabled) {
+                let (broker, shared, apps) = (Arc::clone(&broker), Arc::clone(&ably), Arc::clone(&apps));
+                let common = Common { broker, shared, apps, revocations: Arc::clone(&revocations) };
+                common.follow(log.nodes().clone());
+            }
             (Some(revocations), Some(nonces))
         }
         None => (None, None),

@@ -30,6 +30,10 @@ pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 /// How often a node looks whether Redis takes what it writes.
 pub const NODE_BEAT: Duration = Duration::from_secs(1);
 
+/// A node takes the time of Redis by the middle one of so many looks at it, when its own clock is so many milliseconds off.
+pub const NODE_OFFSETS: usize = 5;
+pub const NODE_OFFSET_LEAST: u64 = 1_000;
+
 /// A node that Redis has not answered for so long is not ready.
 pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
 
