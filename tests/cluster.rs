@@ -1,6 +1,7 @@
 //! Servers that share their channels on one `redis-server` (`docs/cluster.md`).
 
 mod beside;
+mod figures;
 mod log;
 mod nodes;
 mod outages;
@@ -60,9 +61,13 @@ impl Ground {
         config.limits.publishes_per_second = 0;
     }
 
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// A file of this content.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
+        let path = self.path(name);
         fs::write(&path, content).unwrap();
         path
     }
