@@ -123,6 +123,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let store = storage.as_ref().map(|storage| Arc::clone(&storage.store));
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts, store));
     broker.stats.do_send(TellBy(Arc::downgrade(&broker)));
+    relief::at_once(&broker);
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
     let admission = Admission::new(&config.limits);

@@ -201,6 +201,15 @@ pub const STATES_SHED: usize = 1_024;
 pub const RELIEF_CHECK: Duration = Duration::from_secs(1);
 pub const NEARLY_FULL: usize = 90;
 
+/// Whoever finds no room has it made at once. So long others may have locked what it is made of; and this is the least time
+/// between two attempts to make room for the whole server of which the first found nothing.
+pub const RELIEF_WAIT: Duration = Duration::from_millis(5);
+pub const RELIEF_PAUSE: Duration = Duration::from_millis(10);
+
+/// The windows of an app shrink again at once when the last time was worth it: so many bytes for each window that was looked
+/// at. Otherwise once in [`RELIEF_CHECK`].
+pub const SHRINK_WORTH: usize = 1024;
+
 /// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
