@@ -589,6 +589,14 @@ pub const RETRY_AFTER_MAX: u64 = 60;
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
+/// Items on a page of the admin API, and connections of one worker thread that are looked at for it: those that a filter does
+/// not want count as well.
+pub const ADMIN_PAGE: usize = 100;
+pub const LISTED_AT_ONCE: usize = 1_000;
+
+/// Bytes that are kept of what a client calls itself; they are part of [`CONNECTION_COST`].
+pub const AGENT_BYTES: usize = 128;
+
 /// What is handed out of a page at a time, in bytes of memory, as the cost of an entry counts them; the next when the
 /// client has taken it. And what is given to its socket at a time.
 pub const PAGE_PORTION: usize = 128 * 1024;
