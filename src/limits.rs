@@ -594,6 +594,18 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 pub const ADMIN_PAGE: usize = 100;
 pub const LISTED_AT_ONCE: usize = 1_000;
 
+/// Bytes of a body of the admin API.
+pub const ADMIN_BODY: usize = 128 * 1024;
+
+/// How long a session of the admin API lasts, and how many there are at most: the oldest goes.
+pub const ADMIN_SESSION: Duration = Duration::from_secs(12 * 3_600);
+pub const ADMIN_SESSIONS: usize = 64;
+
+/// Passwords that one network may try, and networks whose attempts are remembered; beyond them nobody new may try.
+pub const LOGINS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+pub const LOGIN_BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
+pub const LOGIN_NETWORKS: usize = 4_096;
+
 /// Bytes that are kept of what a client calls itself; they are part of [`CONNECTION_COST`].
 pub const AGENT_BYTES: usize = 128;
 
