@@ -88,8 +88,17 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 /// # Errors
 /// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
 pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> anyhow::Result<Running> {
-    let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, console_password, mut cluster } =
-        prepared;
+    let Prepared {
+        mut loaded,
+        certificate,
+        apps,
+        ably_key,
+        blacklist,
+        moderation,
+        mongodb,
+        console_password,
+        mut cluster,
+    } = prepared;
     let relay = &mut loaded.config.relay;
     if relay.enabled && relay.api_key.expose_secret().is_empty() {
         // A relay that nobody can push to would be of no use: without a key there is no start.

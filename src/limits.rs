@@ -594,6 +594,9 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 pub const ADMIN_PAGE: usize = 100;
 pub const LISTED_AT_ONCE: usize = 1_000;
 
+/// How long a connection to the port of TLS may wait with its first byte.
+pub const TLS_BEGIN: Duration = Duration::from_secs(3);
+
 /// Bytes of a body of the admin API.
 pub const ADMIN_BODY: usize = 128 * 1024;
 

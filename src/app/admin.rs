@@ -99,7 +99,9 @@ impl Hooks for AdminHooks {
             }
             let payload = match message.data {
                 None => Payload::default(),
-                Some(serde_json::Value::String(text)) => Payload { data: Data::Text(text.into()), ..Payload::default() },
+                Some(serde_json::Value::String(text)) => {
+                    Payload { data: Data::Text(text.into()), ..Payload::default() }
+                }
                 Some(json) => Payload::json(json.to_string().into()),
             };
             let client_id = message.client_id.and_then(ClientId::new);

@@ -104,7 +104,8 @@ impl<'a> Verdict<'a> {
         let encrypted = self.config.tls_listener();
         for listener in self.config.listeners() {
             let is_wanted = |protocol: &&Protocol| **protocol != Protocol::Console || listener.key != "console.port";
-            for protocol in listener.protocols.iter().filter(is_wanted).filter(|protocol| !encrypted.serves(**protocol)) {
+            for protocol in listener.protocols.iter().filter(is_wanted).filter(|protocol| !encrypted.serves(**protocol))
+            {
                 self.warn(format!(
                     "{protocol} is not served on tls.port: others have its paths there; it is on {} alone",
                     listener.key

@@ -4,11 +4,7 @@
 //! A page has its session in a cookie that no script reads and no other site sends; programs send it, or the password if it is
 //! no hash, as a bearer token.
 
-use std::{
-    collections::VecDeque,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
@@ -92,7 +88,11 @@ impl Door {
         }
         let is_known = |token| self.knows(token) || !self.is_hash() && self.is_password(token);
         let is_known = shown(request.headers()).is_some_and(is_known);
-        if is_known { Ok(()) } else { Err(Refusal::new(40100, "log in by POST /admin/api/login, or show a bearer token")) }
+        if is_known {
+            Ok(())
+        } else {
+            Err(Refusal::new(40100, "log in by POST /admin/api/login, or show a bearer token"))
+        }
     }
 
     /// Whether it is a session that has not ended.

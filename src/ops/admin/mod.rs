@@ -22,12 +22,7 @@ pub use channels::NewMessage;
 pub use connections::KeyOutcome;
 use door::{Caller, Door};
 
-use crate::{
-    actors::broker::Broker,
-    error::Fault,
-    ids::AppId,
-    limits,
-};
+use crate::{actors::broker::Broker, error::Fault, ids::AppId, limits};
 
 /// What the handlers here need; `app` puts it into the app data as `web::Data<Admin>`.
 #[derive(Clone)]
@@ -115,10 +110,23 @@ fn page_size(asked: Option<usize>) -> usize {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "letshare-server: admin API", description = "What an operator sees and does. Lists have pages: `next` of one is `after` of the next."),
+    info(
+        title = "letshare-server: admin API",
+        description = "What an operator sees and does. Lists have pages: `next` of one is `after` of the next."
+    ),
     paths(
-        door::log_in, door::log_out, figures::node, figures::kept, figures::refusals, connections::list, connections::one,
-        connections::disconnect, connections::block, channels::list, channels::publish, channels::token
+        door::log_in,
+        door::log_out,
+        figures::node,
+        figures::kept,
+        figures::refusals,
+        connections::list,
+        connections::one,
+        connections::disconnect,
+        connections::block,
+        channels::list,
+        channels::publish,
+        channels::token
     )
 )]
 struct Description;
@@ -132,12 +140,11 @@ async fn description() -> HttpResponse {
 pub fn routes(config: &mut web::ServiceConfig, admin: &Admin) {
     let too_long = || Refusal::new(41300, format!("a body of at most {} bytes", limits::ADMIN_BODY));
     let unreadable = |error: &dyn std::fmt::Display| Refusal::new(40000, error.to_string());
-    let bodies = web::JsonConfig::default().limit(limits::ADMIN_BODY).error_handler(move |error, _| {
-        match error.status_code() {
+    let bodies =
+        web::JsonConfig::default().limit(limits::ADMIN_BODY).error_handler(move |error, _| match error.status_code() {
             StatusCode::PAYLOAD_TOO_LARGE => too_long().into(),
             _ => unreadable(&error).into(),
-        }
-    });
+        });
     let queries = web::QueryConfig::default().error_handler(move |error, _| unreadable(&error).into());
     let scope = web::scope("/admin/api")
         .app_data(web::Data::new(admin.clone()))
@@ -158,7 +165,10 @@ pub fn routes(config: &mut web::ServiceConfig, admin: &Admin) {
         .route("/publish", web::post().to(channels::publish))
         .route("/token", web::post().to(channels::token))
         .default_service(web::route().guard(guard::fn_guard(|_| true)).to(|| {
-            ready(HttpResponse::from_error(Refusal::new(40400, "no such path, or not by this method: see openapi.json")))
+            ready(HttpResponse::from_error(Refusal::new(
+                40400,
+                "no such path, or not by this method: see openapi.json",
+            )))
         }));
     config.service(scope);
 }
