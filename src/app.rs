@@ -44,7 +44,7 @@ use crate::{
     limits,
     live::Live,
     log::{Log, memory::MemoryLog},
-    ops::logs::Dropped,
+    ops::{Admin, admin::door::Door, logs::Dropped},
     protocols::{
         ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
@@ -52,6 +52,7 @@ use crate::{
     store::Store,
 };
 
+mod admin;
 mod cluster;
 mod listen;
 mod memory;
@@ -63,6 +64,7 @@ mod running;
 mod site;
 mod storage;
 
+use admin::AdminHooks;
 use listen::Bound;
 use older::{Older, Read};
 use operations::Operations;
@@ -86,7 +88,17 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 /// # Errors
 /// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
 pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> anyhow::Result<Running> {
-    let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, mut cluster } = prepared;
+    let Prepared {
+        mut loaded,
+        certificate,
+        apps,
+        ably_key,
+        blacklist,
+        moderation,
+        mongodb,
+        console_password,
+        mut cluster,
+    } = prepared;
     let relay = &mut loaded.config.relay;
     if relay.enabled && relay.api_key.expose_secret().is_empty() {
         // A relay that nobody can push to would be of no use: without a key there is no start.
@@ -158,7 +170,21 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         own_hosts: Arc::clone(&own_hosts),
         trusted_proxies: Arc::clone(&trusted_proxies),
     };
+    let is_open = loaded.mode == "local" && config.server.host.is_loopback();
+    let admin = Admin {
+        door: Arc::new(Door::new(console_password, is_open, broker.clock.clone())),
+        broker: Arc::clone(&broker),
+        hooks: Arc::new(AdminHooks {
+            broker: Arc::clone(&broker),
+            ably: Arc::clone(&ably),
+            apps: Arc::clone(&apps),
+            revocations: revocations.clone(),
+            own_hosts: Arc::clone(&own_hosts),
+            trusted_proxies: Arc::clone(&trusted_proxies),
+        }),
+    };
     let site = Site {
+        admin,
         revocations,
         nonces,
         ops_state: operations.state(),

@@ -598,6 +598,29 @@ pub const RETRY_AFTER_MAX: u64 = 60;
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
+/// Items on a page of the admin API, and connections of one worker thread that are looked at for it: those that a filter does
+/// not want count as well.
+pub const ADMIN_PAGE: usize = 100;
+pub const LISTED_AT_ONCE: usize = 1_000;
+
+/// How long a connection to the port of TLS may wait with its first byte.
+pub const TLS_BEGIN: Duration = Duration::from_secs(3);
+
+/// Bytes of a body of the admin API.
+pub const ADMIN_BODY: usize = 128 * 1024;
+
+/// How long a session of the admin API lasts, and how many there are at most: the oldest goes.
+pub const ADMIN_SESSION: Duration = Duration::from_secs(12 * 3_600);
+pub const ADMIN_SESSIONS: usize = 64;
+
+/// Passwords that one network may try, and networks whose attempts are remembered; beyond them nobody new may try.
+pub const LOGINS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+pub const LOGIN_BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
+pub const LOGIN_NETWORKS: usize = 4_096;
+
+/// Bytes that are kept of what a client calls itself; they are part of [`CONNECTION_COST`].
+pub const AGENT_BYTES: usize = 128;
+
 /// What is handed out of a page at a time, in bytes of memory, as the cost of an entry counts them; the next when the
 /// client has taken it. And what is given to its socket at a time.
 pub const PAGE_PORTION: usize = 128 * 1024;

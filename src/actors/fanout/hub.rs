@@ -176,6 +176,10 @@ impl Hub {
         Self { worker, orphans: OrphanWatch::default(), draining: None }
     }
 
+    pub(in crate::actors) const fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
     /// Looks after the connections once in every period, however late. Where the thread was held up, ticks that follow each
     /// other at once would take readers for slow that nothing was written to in between.
     fn tick_later(&self, ctx: &mut Context<Self>) {

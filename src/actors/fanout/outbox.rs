@@ -261,6 +261,11 @@ impl Outbox {
         self.0.bytes.get() == 0 && self.0.behind.borrow().is_empty()
     }
 
+    /// Bytes that wait, with what it costs to hold them.
+    pub fn waiting(&self) -> usize {
+        self.0.bytes.get()
+    }
+
     /// There was no room for what a source has made: the connection has to end.
     pub fn overdrawn(&self) -> Option<Full> {
         self.0.overdrawn.get()

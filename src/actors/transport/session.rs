@@ -17,8 +17,9 @@ use crate::{
     actors::{
         channels::Leave,
         fanout::{Budget, NotQueued, Outbox, Source, TransportMessage},
+        listing::Shown,
         transport::attachments::Attachments,
-        transport::context::{ProtocolHandler, Terms, TransportContext},
+        transport::context::{Peer, ProtocolHandler, Terms, TransportContext},
         transport::socket::Socket,
         transport::{Transport, TransportCommand},
         worker::Worker,
@@ -33,13 +34,17 @@ use crate::{
         wire::WireFormat,
     },
     error::CloseReason,
-    ids::{ChannelName, ConnectionId, SessionId},
+    ids::{AppId, ChannelName, ConnectionId, SessionId, Timestamp},
+    limits,
 };
 
 pub struct Session {
     pub id: SessionId,
     /// The connection that this is a transport of.
     pub connection_id: ConnectionId,
+    pub(in crate::actors) app: AppId,
+    pub(in crate::actors) peer: Peer,
+    opened: Timestamp,
     pub(in crate::actors) outbox: Outbox,
     pub(in crate::actors) socket: Socket,
     transport: Addr<Transport>,
@@ -74,10 +79,13 @@ impl Session {
         socket: Socket,
         worker: Rc<Worker>,
     ) -> Self {
-        let Terms { connection: connection_id, ping, timeouts, rate, channels, farewell, hold, app: _ } = terms;
+        let Terms { connection: connection_id, ping, timeouts, rate, channels, farewell, hold, app, peer } = terms;
         Self {
             id: SessionId::next(),
             connection_id,
+            app,
+            peer,
+            opened: worker.broker.clock.now(),
             outbox,
             socket,
             transport,
@@ -133,6 +141,30 @@ impl Session {
     fn with_rate<T>(&self, act: impl FnOnce(&mut FrameBuckets, Duration) -> T) -> Option<T> {
         let mut rate = self.rate.borrow_mut();
         rate.as_mut().map(|rate| act(rate, self.worker.broker.clock.uptime()))
+    }
+
+    /// Whom the connection speaks for.
+    pub(in crate::actors) fn client_id(&self) -> Option<String> {
+        self.protocol.borrow().handler.client_id().map(str::to_owned)
+    }
+
+    /// As operators see it.
+    pub(in crate::actors) fn show(&self) -> Shown {
+        let client_id = self.client_id();
+        let attachments = self.attachments();
+        Shown {
+            session: self.id,
+            connection: self.connection_id,
+            peer: self.peer.clone(),
+            app: self.app,
+            client_id,
+            opened: self.opened,
+            bytes_waiting: self.outbox.waiting(),
+            frames_sent: self.outbox.taken(),
+            burst_spent: self.with_rate(|rate, now| rate.spent(now)),
+            attachments: attachments.len(),
+            channels: attachments.channels().take(limits::ADMIN_PAGE).cloned().collect(),
+        }
     }
 
     /// Lets the protocol handler act.

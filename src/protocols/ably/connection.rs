@@ -244,6 +244,10 @@ impl ProtocolHandler for AblyConnection {
         format_of(self.format)
     }
 
+    fn client_id(&self) -> Option<&str> {
+        self.identity.as_str()
+    }
+
     fn terms(&self, settings: &Settings) -> Terms {
         // A heartbeat for those who count frames, a ping for those who count bytes; the answer to the
         // ping shows that the client lives (§1.5).
