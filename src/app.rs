@@ -22,6 +22,7 @@ use crate::{
         channels::directory::Directory,
         connections::Connections,
         metrics::Metrics,
+        nodes,
         refusals::Refusals,
         relief,
         stats::{Stats, TellBy},
@@ -108,6 +109,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
     let accounts = Arc::new(accounts(config));
+    let fingerprint = cluster.secret.as_ref().map(ServerSecret::fingerprint);
     let Tenants { apps, ably, local_app, local_key } =
         tenants(config, apps, ably_key, cluster.secret.take(), &clock, &leeway, &accounts)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
@@ -121,7 +123,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         (Arc::new(memory), None)
     };
     let copies = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
-    let log = match cluster::log(config, cluster, copies, Arc::clone(&namespaces), clock.clone()) {
+    let log = match cluster::log(config, cluster, fingerprint, copies, Arc::clone(&namespaces), clock.clone())? {
         Some(shared) => Arc::new(shared),
         None => log,
     };
@@ -138,6 +140,14 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     relief::at_once(&broker);
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
+    if let Some(shared) = broker.log.shared() {
+        // The first at once: without a lease no member can enter.
+        shared.renew(Box::new(drop));
+        nodes::attend(&broker, shared.nodes());
+        every(limits::LEASE_RENEWAL, async move || shared.renew(Box::new(drop)));
+        let (kept, clock) = (Arc::clone(&broker), broker.clock.clone());
+        every(Duration::from_secs(1), async move || kept.keep_connections(&clock));
+    }
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {

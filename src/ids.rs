@@ -207,6 +207,37 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
+/// Names one server of a cluster, from its start to its end: drawn at each start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; 8]);
+
+impl NodeId {
+    pub fn random() -> Self {
+        Self(rand::rng().random())
+    }
+
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+/// 16 hexadecimal digits.
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from. Every limit and every
 /// ban by address counts these, or whoever has IPv6 has 2^64 of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

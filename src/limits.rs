@@ -27,8 +27,35 @@ pub const CHAIN_EARLY: usize = 1_000;
 /// How long it waits before it reads again what could not be read.
 pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a node looks whether Redis takes what it writes.
+pub const NODE_BEAT: Duration = Duration::from_secs(1);
+
+/// A node that Redis has not answered for so long is not ready.
+pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
+
+/// How long a node waits for what it asks the others.
+pub const NODE_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long the nodes know of a connection without being told of it again, and how often they are told.
+pub const CONNECTION_ROW: Duration = Duration::from_mins(3);
+pub const CONNECTION_ROW_AGAIN: Duration = Duration::from_mins(1);
+
+/// Revocations that the nodes of a cluster share, of all keys.
+pub const SHARED_REVOCATIONS: usize = 200_000;
+
+/// The parts that the rows of connections are divided into.
+pub const CONNECTION_PARTS: u32 = 64;
+
 /// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
 pub const PARTITIONS: u32 = 64;
+
+/// A node of a cluster is taken for dead when it has not renewed its lease for so long, by the clock of Redis; how often it does.
+pub const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
+
+/// A node lets the members of a dead one leave only when it has itself held its lease through so many renewals: Redis that comes
+/// back, or its clock when it jumps, kills nobody.
+pub const LEASE_TRUST: usize = 3;
 
 /// What is read of a shared log at a time.
 pub const REPLICA_ENTRIES: usize = 1_000;

@@ -126,6 +126,27 @@ impl Connections {
         self.0.lock().end(connection, session, now, Reach::Ended)
     }
 
+    /// Another node has the connection from now on: a transport that it has here ends.
+    pub fn moved(&self, connection: ConnectionId) {
+        let mut all = self.0.lock();
+        let is_its = |known: &Known| !matches!(known.reach, Reach::Ended(_));
+        if all.known.get(&connection).is_some_and(is_its)
+            && let Some(Known { reach: Reach::Open(handle), .. }) = all.known.remove(&connection)
+        {
+            drop(all);
+            handle.supersede();
+        }
+    }
+
+    /// Those that are open, of one of so many parts.
+    pub fn open_of_part(&self, part: u64, parts: u64) -> Vec<(ConnectionId, Owner)> {
+        let all = self.0.lock();
+        let of_part = |id: &ConnectionId| u64::from(id.to_bytes()[0]) * 256 + u64::from(id.to_bytes()[1]);
+        let open =
+            all.known.iter().filter(|(id, known)| of_part(id) % parts == part && matches!(known.reach, Reach::Open(_)));
+        open.map(|(id, known)| (*id, known.owner.clone())).collect()
+    }
+
     /// Forgets those whose time is over; of these, the ones that were lost.
     pub fn forget(&self, now: Duration) -> Vec<(ConnectionId, Owner)> {
         let All { known, ending } = &mut *self.0.lock();
