@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -18,9 +19,10 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
+    core::{objects::Row, serial::Serial},
     ids::{AppId, ChannelName},
     log::{
-        ChannelLog, Log,
+        ChannelLog, Done, Later, Log, ObjectsRead,
         memory::{MemoryLog, SHRINK_ABOVE},
     },
     store::{
@@ -36,6 +38,7 @@ pub mod check;
 pub(super) mod encoding;
 mod handover;
 mod messages;
+mod objects;
 mod open_channel;
 mod past;
 mod reader;
@@ -224,6 +227,15 @@ impl Log for DiskLog {
             open.fold(is_any, |is_any, open| open.state.lock().window.shrink(least) || is_any)
         };
         self.memory.may_shrink(app, now) && SHRINK_ABOVE.into_iter().any(shrink)
+    }
+
+    fn objects(&self, channel: &ChannelName, later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
+        self.read_objects(channel, later());
+        Poll::Pending
+    }
+
+    fn keep_objects(&self, channel: &ChannelName, upto: Serial, rows: &[Row], done: Done<()>) {
+        objects::keep(&self.engine, channel, upto, rows, done);
     }
 
     fn stored_bytes(&self) -> u64 {
