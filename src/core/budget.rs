@@ -57,10 +57,12 @@ pub enum Kind {
     App,
     /// Messages that have grown by appends.
     Versions,
+    /// Objects of channels, and their pages as clients are sent them.
+    Objects,
 }
 
 impl Kind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -77,6 +79,7 @@ impl Kind {
         Self::Transfer,
         Self::App,
         Self::Versions,
+        Self::Objects,
     ];
 
     /// As metrics and refusals name it.
@@ -98,6 +101,7 @@ impl Kind {
             Self::Transfer => "transfer",
             Self::App => "app",
             Self::Versions => "versions",
+            Self::Objects => "objects",
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -18,8 +19,9 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
+    core::{objects::Row, serial::Serial},
     ids::{AppId, ChannelName},
-    log::{ChannelLog, Log, memory::MemoryLog},
+    log::{ChannelLog, Done, Later, Log, ObjectsRead, memory::MemoryLog},
     store::{
         StoreError,
         engine::{Engine, META, Rows as _, Writing},
@@ -33,6 +35,7 @@ pub mod check;
 pub(super) mod encoding;
 mod handover;
 mod messages;
+mod objects;
 mod open_channel;
 mod past;
 mod reader;
@@ -220,6 +223,15 @@ impl Log for DiskLog {
             let is_any = self.memory.shrink_windows(app, least);
             open.fold(is_any, |is_any, open| open.state.lock().window.shrink(least) || is_any)
         })
+    }
+
+    fn objects(&self, channel: &ChannelName, later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
+        self.read_objects(channel, later());
+        Poll::Pending
+    }
+
+    fn keep_objects(&self, channel: &ChannelName, upto: Serial, rows: &[Row], done: Done<()>) {
+        objects::keep(&self.engine, channel, upto, rows, done);
     }
 
     fn stored_bytes(&self) -> u64 {

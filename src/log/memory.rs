@@ -110,6 +110,10 @@ impl MemoryLog {
         Arc::clone(window)
     }
 
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.windows.lock().contains_key(channel)
+    }
+
     /// Puts back a window of an earlier run.
     pub(super) fn restore(&self, name: ChannelName, entries: Vec<(Duration, Arc<Entry>)>, window: Window) {
         let mut window = self.kept(name.app(), window);

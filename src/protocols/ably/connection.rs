@@ -234,11 +234,7 @@ impl AblyConnection {
             Action::DISCONNECT => self.end(transport),
             Action::CLOSE => self.close(transport),
             Action::ANNOTATION => self.publish_annotations(message, transport),
-            // Not supported yet: refused, so that the client does not wait for an answer.
-            Action::OBJECT => {
-                let what = "objects on this server";
-                self.answer_publish(message.msg_serial, Fault::NotFound { what }, transport);
-            }
+            Action::OBJECT => self.publish_objects(message, transport),
             // Actions of a server, and unknown ones, are not answered (§2.2).
             _ => {}
         }
