@@ -45,7 +45,7 @@ use crate::{
     limits,
     live::Live,
     log::{Log, memory::MemoryLog},
-    ops::logs::Dropped,
+    ops::{Admin, admin::door::Door, logs::Dropped},
     protocols::{
         ably::{self, nodes::Common, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
@@ -53,6 +53,7 @@ use crate::{
     store::Store,
 };
 
+mod admin;
 mod cluster;
 mod listen;
 mod memory;
@@ -64,6 +65,7 @@ mod running;
 mod site;
 mod storage;
 
+use admin::AdminHooks;
 use listen::Bound;
 use older::{Older, Read};
 use operations::Operations;
@@ -87,7 +89,17 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 /// # Errors
 /// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
 pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> anyhow::Result<Running> {
-    let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, mut cluster } = prepared;
+    let Prepared {
+        mut loaded,
+        certificate,
+        apps,
+        ably_key,
+        blacklist,
+        moderation,
+        mongodb,
+        console_password,
+        mut cluster,
+    } = prepared;
     let relay = &mut loaded.config.relay;
     if relay.enabled && relay.api_key.expose_secret().is_empty() {
         // A relay that nobody can push to would be of no use: without a key there is no start.
@@ -125,6 +137,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let store = storage.as_ref().map(|storage| Arc::clone(&storage.store));
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts, store));
     broker.stats.do_send(TellBy(Arc::downgrade(&broker)));
+    relief::at_once(&broker);
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
     if let Some(shared) = broker.log.shared() {
@@ -177,7 +190,21 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         own_hosts: Arc::clone(&own_hosts),
         trusted_proxies: Arc::clone(&trusted_proxies),
     };
+    let is_open = loaded.mode == "local" && config.server.host.is_loopback();
+    let admin = Admin {
+        door: Arc::new(Door::new(console_password, is_open, broker.clock.clone())),
+        broker: Arc::clone(&broker),
+        hooks: Arc::new(AdminHooks {
+            broker: Arc::clone(&broker),
+            ably: Arc::clone(&ably),
+            apps: Arc::clone(&apps),
+            revocations: revocations.clone(),
+            own_hosts: Arc::clone(&own_hosts),
+            trusted_proxies: Arc::clone(&trusted_proxies),
+        }),
+    };
     let site = Site {
+        admin,
         revocations,
         nonces,
         ops_state: operations.state(),

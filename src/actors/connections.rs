@@ -164,7 +164,9 @@ impl Connections {
     /// Forgets some of those that are lost, the longest gone first, before their time is over. Who comes back to one is known by
     /// its key alone, as after a restart. Whether there were any.
     pub fn shed(&self) -> bool {
-        let All { known, ending } = &mut *self.0.lock();
+        // Whoever asks may have them locked itself.
+        let Some(mut all) = self.0.try_lock_for(limits::RELIEF_WAIT) else { return false };
+        let All { known, ending } = &mut *all;
         let mut shed = 0;
         ending.retain(|(_, connection)| {
             let is_shed = shed < limits::STATES_SHED

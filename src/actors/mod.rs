@@ -11,6 +11,7 @@ pub mod connections;
 pub mod fanout;
 pub mod figures;
 pub mod inbox;
+pub mod listing;
 pub mod metrics;
 pub mod nodes;
 pub mod online;

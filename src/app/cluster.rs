@@ -27,7 +27,7 @@ pub struct Shared {
 
 /// # Errors
 /// What is wrong with the file of `key`.
-fn read<T>(
+pub(super) fn read<T>(
     key: &'static str,
     path: &Path,
     understand: impl FnOnce(&str) -> Result<T, &'static str>,

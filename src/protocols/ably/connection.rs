@@ -234,11 +234,7 @@ impl AblyConnection {
             Action::DISCONNECT => self.end(transport),
             Action::CLOSE => self.close(transport),
             Action::ANNOTATION => self.publish_annotations(message, transport),
-            // Not supported yet: refused, so that the client does not wait for an answer.
-            Action::OBJECT => {
-                let what = "objects on this server";
-                self.answer_publish(message.msg_serial, Fault::NotFound { what }, transport);
-            }
+            Action::OBJECT => self.publish_objects(message, transport),
             // Actions of a server, and unknown ones, are not answered (§2.2).
             _ => {}
         }
@@ -248,6 +244,10 @@ impl AblyConnection {
 impl ProtocolHandler for AblyConnection {
     fn format(&self) -> &'static dyn WireFormat {
         format_of(self.format)
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        self.identity.as_str()
     }
 
     fn terms(&self, settings: &Settings) -> Terms {

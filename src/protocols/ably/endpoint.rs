@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use crate::{
     actors::{broker, refusals::Reason, transport::context::ProtocolHandler},
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate, Proven},
+    core::objects::SITE_CODE,
     core::{keepalive::Timeouts, rate::FrameRate},
     edge::{Endpoint, Ingress, Refusal, admission::NotAdmitted, http::query::Query, websocket},
     error::{Fault, Found},
@@ -90,9 +91,8 @@ impl Shared {
             connection_state_ttl: limits::CONNECTION_STATE_TTL,
             server_id: env!("CARGO_PKG_NAME"),
             max_idle_interval: limits::MAX_IDLE_INTERVAL,
-            // Of objects, which this server does not have yet.
-            objects_gc_grace_period: None,
-            site_code: None,
+            objects_gc_grace_period: Some(limits::OBJECTS_GRACE),
+            site_code: Some(SITE_CODE),
         }
     }
 }

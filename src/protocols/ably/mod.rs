@@ -25,6 +25,7 @@ pub mod messages;
 pub mod name;
 pub mod nodes;
 pub mod nonces;
+mod objects;
 mod operate;
 pub mod params;
 mod publish;

@@ -132,6 +132,10 @@ impl<'a> Target<'a> {
         call.broker().publish(&self.channel, publish).await
     }
 
+    pub const fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
     /// The connections that messages are published for and that other nodes have.
     async fn elsewhere(&self, call: &Call<'_>, messages: &[WireMessage]) -> Vec<(ConnectionId, Owner)> {
         let (broker, app) = (call.broker(), self.caller.access.app.id);
@@ -181,7 +185,7 @@ impl<'a> Target<'a> {
 }
 
 /// For a publish that its client has given no id: 12 characters (§3.8).
-fn drawn_id() -> EntryId {
+pub(super) fn drawn_id() -> EntryId {
     let random: [u8; 9] = rand::rng().random();
     EntryId::Base(BASE64_URL_SAFE_NO_PAD.encode(random).into())
 }
