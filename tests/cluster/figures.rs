@@ -167,7 +167,6 @@ async fn nothing_is_lost_in_silence_whatever_is_killed() {
             ("ABLY_KEYS_OVER_HTTP", "true"),
             ("LIMITS_CONNECTS_PER_SECOND", "0"),
             ("LIMITS_REQUESTS_PER_SECOND", "0"),
-            ("LOG_LEVEL", "error"),
         ])
     };
     let mut nodes: Vec<ServerProcess> = (0..NODES).map(|_| start(&redis)).collect();

@@ -40,7 +40,9 @@ export async function startNodes(count, { origins, settings = {} }) {
   const servers = await Promise.all(Array.from({ length: count }, () => startServer({ origins, settings: shared })));
 
   let turn = 0;
+  const links = new Set();
   const proxy = createServer((client) => {
+    links.add(client.on('close', () => links.delete(client)));
     const server = connect(servers[(turn += 1) % servers.length].port, '127.0.0.1');
     for (const [from, to] of [[client, server], [server, client]]) {
       from.pipe(to);
@@ -57,6 +59,8 @@ export async function startNodes(count, { origins, settings = {} }) {
     port,
     servers,
     redis,
+    /** Cuts all connections; they come back to the next server each. */
+    cut: () => links.forEach((client) => client.destroy()),
     output: () => servers.map((server) => server.output()).join('\n'),
     async stop() {
       proxy.close();
