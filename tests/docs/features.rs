@@ -187,6 +187,15 @@ const WORKS: [(&str, &[&str]); 43] = [
         &[
             "cluster::nodes::what_is_published_at_any_node_is_delivered_at_all_in_one_order",
             "cluster::outages::a_link_that_is_cut_again_and_again_loses_and_doubles_nothing",
+            "cluster::figures::nothing_is_lost_in_silence_whatever_is_killed",
+        ],
+    ),
+    (
+        "several servers on one Redis: connections, token requests, revocations, apps, lists of channels and statistics are those of all",
+        &[
+            "cluster::beside::a_connection_is_at_one_node",
+            "cluster::beside::a_token_that_was_revoked_is_good_at_no_node",
+            "cluster::beside::channels_and_statistics_are_those_of_all_nodes",
         ],
     ),
 ];
