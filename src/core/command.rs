@@ -10,7 +10,6 @@ use crate::{
         dedupe::Published,
         filter::Filter,
         message::{Body, Draft, EntryId, Message},
-        occupancy::Occupancy,
         presence::MemberList,
         replay::Backlog,
         rules::Rules,
@@ -221,7 +220,6 @@ pub struct Attached {
     pub backlog: Option<Backlog>,
     /// Who is present, as far as the attachment may know.
     pub members: Arc<MemberList>,
-    pub occupancy: Occupancy,
     pub context: Bytes,
 }
 
