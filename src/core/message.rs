@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use crate::{
     core::{
         dedupe::Content,
+        objects::ObjectOperation,
         occupancy::Occupancy,
         operation::{Annotation, MessageRef, Operation},
         presence::PresenceEvent,
@@ -184,6 +185,7 @@ impl Draft {
             Body::Messages(messages) => messages.is_empty(),
             Body::Presence(events) => events.is_empty(),
             Body::Annotations(annotations) => annotations.is_empty(),
+            Body::Objects(operations) => operations.is_empty(),
             Body::Occupancy(_) | Body::Operation(_) | Body::Summary(_) => false,
         }
     }
@@ -229,6 +231,8 @@ pub enum Body {
     Operation(Box<Operation>),
     /// Of messages that were published before.
     Annotations(Vec<Annotation>),
+    /// What is done to the objects of the channel.
+    Objects(Vec<ObjectOperation>),
     /// What the annotations of one message come to; always ephemeral, because it follows from them.
     Summary(Box<Summarised>),
 }
@@ -240,6 +244,7 @@ impl Body {
             Self::Messages(messages) => messages.len(),
             Self::Presence(events) => events.len(),
             Self::Annotations(annotations) => annotations.len(),
+            Self::Objects(operations) => operations.len(),
             Self::Occupancy(_) | Self::Operation(_) | Self::Summary(_) => 1,
         }
     }
@@ -256,6 +261,7 @@ impl Body {
             Self::Occupancy(_) | Self::Summary(_) => 0,
             Self::Operation(operation) => operation.cost(),
             Self::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
+            Self::Objects(operations) => operations.iter().map(ObjectOperation::cost).sum(),
         }
     }
 }
@@ -330,6 +336,14 @@ impl Entry {
     pub fn presence(&self) -> &[PresenceEvent] {
         match &self.body {
             Body::Presence(events) => events,
+            _ => &[],
+        }
+    }
+
+    /// What it does to the objects of the channel; none when it is of another kind.
+    pub fn objects(&self) -> &[ObjectOperation] {
+        match &self.body {
+            Body::Objects(operations) => operations,
             _ => &[],
         }
     }

@@ -109,6 +109,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         gap: None,
         backlog: None,
         members: Arc::default(),
+        objects: None,
         context: Bytes::new(),
     }
 }

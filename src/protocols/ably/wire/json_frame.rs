@@ -21,10 +21,19 @@ use crate::core::{
 struct Json<'a>(&'a mut Vec<u8>);
 
 impl Json<'_> {
-    /// What is JSON already, or a part of a text that needs no escape, as ids and serials of ours.
+    /// What is JSON already.
     #[inline]
-    fn raw(&mut self, json: impl AsRef<[u8]>) {
-        self.0.extend_from_slice(json.as_ref());
+    fn raw(&mut self, json: &str) {
+        self.0.extend_from_slice(json.as_bytes());
+    }
+
+    /// A text that needs no escape, as ids and serials of ours, with what stands before it.
+    #[inline]
+    fn plain(&mut self, before: &str, text: &[u8]) {
+        self.raw(before);
+        self.raw("\"");
+        self.0.extend_from_slice(text);
+        self.raw("\"");
     }
 
     fn number(&mut self, number: u64) {
@@ -38,7 +47,7 @@ impl Json<'_> {
     /// `serial` is that of the entry.
     fn item_serial(&mut self, serial: &[u8], index: usize) {
         self.raw("\"");
-        self.raw(serial);
+        self.0.extend_from_slice(serial);
         self.raw(match index {
             0..10 => ":00",
             10..100 => ":0",
@@ -105,26 +114,18 @@ pub(super) fn messages(entry: &Entry, messages: &[Message], channel: &str, room:
             }
             EntryId::Frame { connection, msg_serial } => {
                 json.raw(",\"id\":\"");
-                json.raw(connection.text());
+                json.0.extend_from_slice(&connection.text());
                 json.raw(":");
                 json.number(*msg_serial);
                 json.raw("\"");
             }
-            EntryId::Serial => {
-                json.raw(",\"id\":\"");
-                json.raw(serial);
-                json.raw("\"");
-            }
+            EntryId::Serial => json.plain(",\"id\":", &serial),
         }
         json.raw(",\"channel\":");
         json.text(channel);
-        json.raw(",\"channelSerial\":\"");
-        json.raw(serial);
-        json.raw("\"");
+        json.plain(",\"channelSerial\":", &serial);
         if let Some(connection) = entry.publisher {
-            json.raw(",\"connectionId\":\"");
-            json.raw(connection.text());
-            json.raw("\"");
+            json.plain(",\"connectionId\":", &connection.text());
         }
         json.raw(",\"timestamp\":");
         json.number(entry.timestamp.millis());
