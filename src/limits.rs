@@ -639,9 +639,6 @@ pub const READ_TURN: usize = 4 * 1024;
 /// What one read of a connection brings at most, in bytes: as much as the parser's buffer has room for while it is small.
 pub const READ_AT_ONCE: usize = 8 * 1024;
 
-/// And how little, while no more comes.
-pub const READ_AT_LEAST: usize = 1024;
-
 /// The pause between two such turns of what is thrown away, since its sender has broken a rule.
 pub const DISCARD_PAUSE: Duration = Duration::from_millis(10);
 
@@ -695,9 +692,10 @@ pub const EXPRESSIONS_PER_CHANNEL: usize = 32;
 pub const STATS_MINUTES: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const STATS_HOURS: Duration = Duration::from_secs(90 * 24 * 3_600);
 
-/// How often connections and channels are counted for their peaks, and how often statistics are written down.
+/// How often connections and channels are counted for their peaks, and how often statistics are written down: each time costs
+/// a write that waits for the disk.
 pub const STATS_SAMPLE: Duration = Duration::from_secs(1);
-pub const STATS_FLUSH: Duration = Duration::from_secs(5);
+pub const STATS_FLUSH: Duration = Duration::from_secs(30);
 
 /// Rows of statistics that are read, or removed, at a time.
 pub const STATS_SWEEP: usize = 1_000;
