@@ -44,9 +44,6 @@ pub const NODE_ANSWER: Duration = Duration::from_secs(2);
 pub const CONNECTION_ROW: Duration = Duration::from_mins(3);
 pub const CONNECTION_ROW_AGAIN: Duration = Duration::from_mins(1);
 
-/// Revocations that the nodes of a cluster share, of all keys.
-pub const SHARED_REVOCATIONS: usize = 200_000;
-
 /// The parts that the rows of connections are divided into.
 pub const CONNECTION_PARTS: u32 = 64;
 
