@@ -103,7 +103,10 @@ const table = (names, rows) =>
 
 const ACTIONS = ['', 'update', 'delete', 'meta', 'summary', 'append'];
 
-/** What happened, as what it is: `update`, `delete`, `append` and `summary` name the message that they are about by its serial. */
+/**
+ * What happened, as what it is: `update`, `delete` and `append` name the message that they are about by its serial. What annotations
+ * come to is in the history: streams of events do not carry it.
+ */
 function messageRow(what, { timestamp, clientId, name, data, action, annotations, serial, version }) {
   const operation = ACTIONS[action] ?? '';
   const kind = what === 'presence' ? `presence ${action}` : [operation, name ?? ''].filter(Boolean).join(' · ');
