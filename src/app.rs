@@ -22,6 +22,7 @@ use crate::{
         channels::directory::Directory,
         connections::Connections,
         metrics::Metrics,
+        nodes::{self, Change, Table},
         refusals::Refusals,
         relief,
         stats::{Stats, TellBy},
@@ -46,7 +47,7 @@ use crate::{
     log::{Log, memory::MemoryLog},
     ops::{Admin, admin::door::Door, logs::Dropped},
     protocols::{
-        ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
+        ably::{self, nodes::Common, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
     },
     store::Store,
@@ -108,6 +109,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
     let accounts = Arc::new(accounts(config));
+    let fingerprint = cluster.secret.as_ref().map(ServerSecret::fingerprint);
     let Tenants { apps, ably, local_app, local_key } =
         tenants(config, apps, ably_key, cluster.secret.take(), &clock, &leeway, &accounts)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
@@ -121,7 +123,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         (Arc::new(memory), None)
     };
     let copies = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
-    let log = match cluster::log(config, cluster, copies, Arc::clone(&namespaces), clock.clone()) {
+    let log = match cluster::log(config, cluster, fingerprint, copies, Arc::clone(&namespaces), clock.clone())? {
         Some(shared) => Arc::new(shared),
         None => log,
     };
@@ -135,8 +137,17 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let store = storage.as_ref().map(|storage| Arc::clone(&storage.store));
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts, store));
     broker.stats.do_send(TellBy(Arc::downgrade(&broker)));
+    relief::at_once(&broker);
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
+    if let Some(shared) = broker.log.shared() {
+        // The first at once: without a lease no member can enter.
+        shared.renew(Box::new(drop));
+        nodes::attend(&broker, shared.nodes());
+        every(limits::LEASE_RENEWAL, async move || shared.renew(Box::new(drop)));
+        let (kept, clock) = (Arc::clone(&broker), broker.clock.clone());
+        every(Duration::from_secs(1), async move || kept.keep_connections(&clock));
+    }
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {
@@ -147,11 +158,21 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
             let swept = (Arc::clone(&revocations), Arc::clone(&nonces));
             let (shared, clock) = (Arc::clone(&ably), broker.clock.clone());
             // They go when nothing that they concern can be taken any more.
+            let sharing = Arc::clone(&broker);
             every(limits::REVOCATION_SWEEP, async move || {
                 let (revocations, nonces) = &swept;
-                revocations.sweep(&shared.gate, clock.now());
+                let gone = revocations.sweep(&shared.gate, clock.now());
                 nonces.sweep(&shared.gate, clock.now());
+                if !gone.is_empty() {
+                    // What is not removed now is over at every node all the same.
+                    let _ = sharing.share(&Change { table: Table::Revocations, put: Vec::new(), gone }).await;
+                }
             });
+            if let Some(log) = broker.log.shared().filter(|_| config.ably.enabled) {
+                let (broker, shared, apps) = (Arc::clone(&broker), Arc::clone(&ably), Arc::clone(&apps));
+                let common = Common { broker, shared, apps, revocations: Arc::clone(&revocations) };
+                common.follow(log.nodes().clone());
+            }
             (Some(revocations), Some(nonces))
         }
         None => (None, None),

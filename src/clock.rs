@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -16,13 +16,19 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System { started: Instant },
-    Manual { millis: Arc<AtomicU64> },
+    System {
+        started: Instant,
+        /// Milliseconds that it is put ahead of the clock of the machine.
+        ahead: Arc<AtomicI64>,
+    },
+    Manual {
+        millis: Arc<AtomicU64>,
+    },
 }
 
 impl Clock {
     pub fn system() -> Self {
-        Self(Source::System { started: Instant::now() })
+        Self(Source::System { started: Instant::now(), ahead: Arc::default() })
     }
 
     /// A clock for tests: stands still until [`Clock::advance`] moves it.
@@ -37,12 +43,29 @@ impl Clock {
         }
     }
 
+    /// Puts the system clock, and all its clones, so many milliseconds ahead of that of the machine: servers that share what they
+    /// have agree on the time. A manual clock ignores it.
+    pub fn set_ahead(&self, millis: i64) {
+        if let Source::System { ahead, .. } = &self.0 {
+            ahead.store(millis, Ordering::Relaxed);
+        }
+    }
+
+    /// By how many milliseconds it is ahead of that of the machine.
+    pub fn ahead(&self) -> i64 {
+        match &self.0 {
+            Source::System { ahead, .. } => ahead.load(Ordering::Relaxed),
+            Source::Manual { .. } => 0,
+        }
+    }
+
     /// Wall time: for what clients see. It may step backwards.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System { .. } => {
+            Source::System { ahead, .. } => {
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp::from_millis(since_epoch.as_millis() as u64)
+                let millis = since_epoch.as_millis() as u64;
+                Timestamp::from_millis(millis.saturating_add_signed(ahead.load(Ordering::Relaxed)))
             }
             Source::Manual { millis } => Timestamp::from_millis(millis.load(Ordering::Relaxed)),
         }
@@ -51,7 +74,7 @@ impl Clock {
     /// Monotonic time since the clock was made: for deadlines. It never steps backwards.
     pub fn uptime(&self) -> Duration {
         match &self.0 {
-            Source::System { started } => started.elapsed(),
+            Source::System { started, .. } => started.elapsed(),
             Source::Manual { millis } => Duration::from_millis(millis.load(Ordering::Relaxed)),
         }
     }

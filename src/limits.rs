@@ -27,8 +27,39 @@ pub const CHAIN_EARLY: usize = 1_000;
 /// How long it waits before it reads again what could not be read.
 pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a node looks whether Redis takes what it writes.
+pub const NODE_BEAT: Duration = Duration::from_secs(1);
+
+/// A node takes the time of Redis by the middle one of so many looks at it, when its own clock is so many milliseconds off.
+pub const NODE_OFFSETS: usize = 5;
+pub const NODE_OFFSET_LEAST: u64 = 1_000;
+
+/// A node that Redis has not answered for so long is not ready.
+pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
+
+/// How long a node waits for what it asks the others.
+pub const NODE_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long the nodes know of a connection without being told of it again, and how often they are told.
+pub const CONNECTION_ROW: Duration = Duration::from_mins(3);
+pub const CONNECTION_ROW_AGAIN: Duration = Duration::from_mins(1);
+
+/// Revocations that the nodes of a cluster share, of all keys.
+pub const SHARED_REVOCATIONS: usize = 200_000;
+
+/// The parts that the rows of connections are divided into.
+pub const CONNECTION_PARTS: u32 = 64;
+
 /// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
 pub const PARTITIONS: u32 = 64;
+
+/// A node of a cluster is taken for dead when it has not renewed its lease for so long, by the clock of Redis; how often it does.
+pub const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
+
+/// A node lets the members of a dead one leave only when it has itself held its lease through so many renewals: Redis that comes
+/// back, or its clock when it jumps, kills nobody.
+pub const LEASE_TRUST: usize = 3;
 
 /// What is read of a shared log at a time.
 pub const REPLICA_ENTRIES: usize = 1_000;
@@ -155,6 +186,32 @@ pub const MESSAGE_TOTAL_BYTES: usize = 1024 * 1024;
 pub const APPENDS_READ: usize = 64;
 pub const APPEND_WEIGHT: usize = 1024;
 
+/// Objects of a channel, and the bytes that they may have in all, as they are kept in memory; what was removed or deleted is
+/// among them until its time is over.
+pub const OBJECTS: usize = 20_000;
+pub const OBJECTS_BYTES: usize = 13 << 19;
+
+/// What an object, and an entry of a map, cost beside their texts and data.
+pub const OBJECT_COST: usize = 384;
+pub const OBJECT_ENTRY_COST: usize = 160;
+
+/// How long what was removed or deleted is remembered, which clients are told (`docs/protocols/ably.md §10.7`), and how often
+/// is looked for what is older.
+pub const OBJECTS_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+pub const OBJECTS_LOOK: Duration = Duration::from_secs(60 * 60);
+
+/// An object that could not be reached from root for so long is deleted.
+pub const OBJECT_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
+
+/// Objects that were not changed for so long are kept on disk no longer.
+pub const OBJECTS_UNUSED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Maps that are shown inside each other, in an answer to a request; a deeper one is shown by its id.
+pub const OBJECTS_NESTED: usize = 64;
+
+/// What the nonce of an object that a client creates has at least, in characters.
+pub const OBJECT_NONCE: usize = 16;
+
 /// Presence data of one frame, in bytes; clients put many enters into one.
 pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 
@@ -200,6 +257,15 @@ pub const STATES_SHED: usize = 1_024;
 /// cheapest to lose goes until it keeps less.
 pub const RELIEF_CHECK: Duration = Duration::from_secs(1);
 pub const NEARLY_FULL: usize = 90;
+
+/// Whoever finds no room has it made at once. So long others may have locked what it is made of; and this is the least time
+/// between two attempts to make room for the whole server of which the first found nothing.
+pub const RELIEF_WAIT: Duration = Duration::from_millis(5);
+pub const RELIEF_PAUSE: Duration = Duration::from_millis(10);
+
+/// The windows of an app shrink again at once when the last time was worth it: so many bytes for each window that was looked
+/// at. Otherwise once in [`RELIEF_CHECK`].
+pub const SHRINK_WORTH: usize = 1024;
 
 /// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
@@ -573,9 +639,6 @@ pub const READ_TURN: usize = 4 * 1024;
 /// What one read of a connection brings at most, in bytes: as much as the parser's buffer has room for while it is small.
 pub const READ_AT_ONCE: usize = 8 * 1024;
 
-/// And how little, while no more comes.
-pub const READ_AT_LEAST: usize = 1024;
-
 /// The pause between two such turns of what is thrown away, since its sender has broken a rule.
 pub const DISCARD_PAUSE: Duration = Duration::from_millis(10);
 
@@ -629,9 +692,10 @@ pub const EXPRESSIONS_PER_CHANNEL: usize = 32;
 pub const STATS_MINUTES: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const STATS_HOURS: Duration = Duration::from_secs(90 * 24 * 3_600);
 
-/// How often connections and channels are counted for their peaks, and how often statistics are written down.
+/// How often connections and channels are counted for their peaks, and how often statistics are written down: each time costs
+/// a write that waits for the disk.
 pub const STATS_SAMPLE: Duration = Duration::from_secs(1);
-pub const STATS_FLUSH: Duration = Duration::from_secs(5);
+pub const STATS_FLUSH: Duration = Duration::from_secs(30);
 
 /// Rows of statistics that are read, or removed, at a time.
 pub const STATS_SWEEP: usize = 1_000;

@@ -13,6 +13,7 @@ pub mod figures;
 pub mod inbox;
 pub mod listing;
 pub mod metrics;
+pub mod nodes;
 pub mod online;
 pub mod refusals;
 pub mod relief;

@@ -40,6 +40,19 @@ impl Verdict<'_> {
             return;
         }
         self.warn(PER_SERVER);
+        let config = self.config;
+        let older = [
+            (config.relay.enabled, "relay"),
+            (config.chat.enabled, "chat"),
+            (config.group.enabled, "group"),
+            (config.postoffice.enabled, "postoffice"),
+        ];
+        for (_, name) in older.into_iter().filter(|(is_enabled, _)| *is_enabled) {
+            self.warn(format!(
+                "{name}.enabled: what this protocol keeps, and whom it takes to be online, is each server's own; have all of its \
+                 clients and back ends come to one server"
+            ));
+        }
         self.file(&["cluster.password_file"], cluster.password_file.as_deref());
         self.file(&["cluster.secret_file"], cluster.secret_file.as_deref());
         if cluster.endpoint.is_none() {

@@ -10,7 +10,7 @@ use crate::{
         dedupe::Published,
         filter::Filter,
         message::{Body, Draft, EntryId, Message},
-        occupancy::Occupancy,
+        objects::Snapshot,
         presence::MemberList,
         replay::Backlog,
         rules::Rules,
@@ -219,9 +219,10 @@ pub struct Attached {
     /// Why something may have been missed.
     pub gap: Option<Gap>,
     pub backlog: Option<Backlog>,
+    /// The objects as they are, for who subscribes to them.
+    pub objects: Option<Arc<Snapshot>>,
     /// Who is present, as far as the attachment may know.
     pub members: Arc<MemberList>,
-    pub occupancy: Occupancy,
     pub context: Bytes,
 }
 

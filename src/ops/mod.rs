@@ -25,6 +25,9 @@ use crate::{actors::metrics::Snapshot, clock::Clock};
 /// Asks the metrics actor; called once for each request of `/metrics`.
 pub type SnapshotSource = Arc<dyn Fn() -> LocalBoxFuture<'static, Snapshot> + Send + Sync>;
 
+/// Why no clients should be sent here although the server goes on, if so.
+pub type WhyNotReady = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// Decides who may see the metrics; the error is the body of the refusal.
 pub type MetricsGate = Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Send + Sync>;
 
@@ -34,6 +37,7 @@ pub struct OpsState {
     pub clock: Clock,
     /// Off from the moment that the server is to stop.
     pub ready: Arc<AtomicBool>,
+    pub why_not_ready: WhyNotReady,
     pub snapshot: SnapshotSource,
     pub may_see_metrics: MetricsGate,
 }

@@ -27,6 +27,7 @@ fn state() -> OpsState {
     OpsState {
         clock,
         ready: Arc::new(AtomicBool::new(true)),
+        why_not_ready: Arc::new(|| None),
         snapshot: Arc::new(move || async move { snapshot }.boxed_local()),
         may_see_metrics: Arc::new(|_| Ok(())),
     }

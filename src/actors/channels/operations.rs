@@ -20,7 +20,7 @@ use crate::{
     },
     error::Fault,
     limits,
-    log::{AnnotatedRead, MessageRead, StoreError},
+    log::{AnnotatedRead, MessageRead, ObjectsRead, StoreError},
 };
 
 /// What waits, oldest first.
@@ -47,6 +47,7 @@ struct Waiting {
 enum Learnt {
     Message(MessageRead),
     Annotated(MessageRef, AnnotatedRead),
+    Objects(ObjectsRead),
     Recalled(MessageRef, AnnotatedRead),
 }
 
@@ -83,9 +84,9 @@ impl Operations {
     }
 }
 
-/// Whether a message has to be known before this can be published.
+/// Whether a message, or the objects, have to be known before this can be published.
 pub(super) const fn needs_a_message(publish: &Publish) -> bool {
-    matches!(publish.body, Body::Operation(_) | Body::Annotations(_))
+    matches!(publish.body, Body::Operation(_) | Body::Annotations(_) | Body::Objects(_))
 }
 
 impl Channel {
@@ -134,6 +135,16 @@ impl Channel {
                             self.operate_first(Err(Fault::Busy), ctx)
                         }
                         Some(message) => self.read_annotated(message, ctx),
+                    }
+                    continue;
+                }
+                Body::Objects(_) => {
+                    match self.state.knows_objects() {
+                        true => self.operate_first(Ok(()), ctx),
+                        false if self.shared.is_some() => {
+                            self.operate_first(Err(Fault::NotShared { what: "objects" }), ctx)
+                        }
+                        false => self.read_objects_to_operate(ctx),
                     }
                     continue;
                 }
@@ -188,6 +199,23 @@ impl Channel {
         match self.log.annotated(message, &mut later) {
             Poll::Ready(read) => self.learn_annotated(message, read, ctx),
             Poll::Pending => self.operations.is_reading = true,
+        }
+    }
+
+    fn read_objects_to_operate(&mut self, ctx: &mut Context<Self>) {
+        let mut later = || -> Box<dyn FnOnce(ObjectsRead) + Send> {
+            let reading = Reading(ctx.address(), None);
+            Box::new(move |read| reading.finish(Learnt::Objects(read)))
+        };
+        match self.worker.broker.log.objects(self.state.name(), &mut later) {
+            Poll::Ready(read) => self.learn_objects_to_operate(read, ctx),
+            Poll::Pending => self.operations.is_reading = true,
+        }
+    }
+
+    fn learn_objects_to_operate(&mut self, read: ObjectsRead, ctx: &mut Context<Self>) {
+        if let Err(fault) = self.learn_objects(read) {
+            self.operate_first(Err(fault), ctx);
         }
     }
 
@@ -253,6 +281,7 @@ impl Handler<Learnt> for Channel {
             Learnt::Recalled(..) => {}
             Learnt::Message(read) => self.operate_by(read, ctx),
             Learnt::Annotated(message, read) => self.learn_annotated(message, read, ctx),
+            Learnt::Objects(read) => self.learn_objects_to_operate(read, ctx),
         }
         self.go_on_operating(ctx);
     }

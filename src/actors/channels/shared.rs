@@ -159,6 +159,7 @@ impl Channel {
             // They are judged by what was published before, and others may publish at the same time.
             Body::Operation(_) => return Err(Fault::NotShared { what: "updates, deletes and appends of messages" }),
             Body::Annotations(_) => return Err(Fault::NotShared { what: "annotations" }),
+            Body::Objects(_) => return Err(Fault::NotShared { what: "objects" }),
             Body::Messages(_) | Body::Presence(_) | Body::Occupancy(_) | Body::Summary(_) => {}
         }
         let (content, head) = (draft.content, shared.chain.head());

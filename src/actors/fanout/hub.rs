@@ -192,7 +192,7 @@ impl Hub {
 
     fn tick(&mut self) {
         let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
-        for session in sessions.iter().filter(|session| session.outbox.is_open()) {
+        for session in sessions.iter().filter(|session| session.outbox.is_open() && !session.ends_overdrawn()) {
             match session.check_keepalive() {
                 Verdict::Fine => {}
                 Verdict::SendPing if session.has_departed() => {}

@@ -19,7 +19,7 @@ use crate::{
         inbox::Inbox,
         transport::TransportCommand,
         transport::attachments::Attachments,
-        transport::missed::{BacklogSource, Frames},
+        transport::missed::{BacklogSource, Frames, Made},
         transport::session::Session,
         worker::Worker,
     },
@@ -241,6 +241,11 @@ impl TransportContext<'_> {
         }
         let bytes = frames.iter().map(Bytes::len).sum();
         self.session.push_source(Frames::new(frames, Rc::clone(self.worker())), bytes);
+    }
+
+    /// Sends frames that are made as the socket takes them; what they are made of is paid for.
+    pub fn send_made(&mut self, frames: impl Iterator<Item = Bytes> + 'static) {
+        self.session.push_source(Made::new(frames, Rc::clone(self.worker())), 0);
     }
 
     /// Sends what an attachment missed, as its socket takes it: `encode` writes an entry, and `broken` is sent instead of the

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::{
     actors::{
         channels::Leave,
-        fanout::{Budget, Full, Outbox, Source, TransportMessage},
+        fanout::{Budget, NotQueued, Outbox, Source, TransportMessage},
         listing::Shown,
         transport::attachments::Attachments,
         transport::context::{Peer, ProtocolHandler, Terms, TransportContext},
@@ -183,7 +183,7 @@ impl Session {
         self.with_handler(|handler, transport| handler.answered(channel, answer, transport));
     }
 
-    /// Queues a finished frame. A reader too slow for it is closed, at the cost of its outbox.
+    /// Queues a finished frame. A reader for which there is no room is closed, at the cost of its outbox.
     pub(in crate::actors) fn push(&self, frame: Bytes) {
         self.end_if_full(self.outbox.push(frame));
     }
@@ -193,12 +193,19 @@ impl Session {
         self.end_if_full(self.outbox.push_source(Box::new(source), bytes));
     }
 
-    fn end_if_full(&self, pushed: Result<(), Full>) {
-        if let Err(Full) = pushed {
+    fn end_if_full(&self, pushed: Result<(), NotQueued>) {
+        if let Err(why) = pushed {
             self.outbox.clear();
-            self.send_close(CloseReason::TooSlow);
-            self.close(CloseReason::TooSlow);
+            self.send_close(why.to_close_reason());
+            self.close(why.to_close_reason());
         }
+    }
+
+    /// Whether there was no room for what is put into frames as the socket drains; then the connection ends.
+    pub(in crate::actors) fn ends_overdrawn(&self) -> bool {
+        let full = self.outbox.overdrawn();
+        self.end_if_full(full.map_or(Ok(()), |full| Err(NotQueued::NoMemory(full))));
+        full.is_some()
     }
 
     /// Takes what others have for this transport.
@@ -283,9 +290,6 @@ impl Session {
     }
 
     pub(in crate::actors) fn check_keepalive(&self) -> Verdict {
-        if self.outbox.is_overdrawn() {
-            return Verdict::Stalled;
-        }
         let timeouts = &self.timeouts;
         let mut keepalive = self.keepalive.get();
         let verdict = keepalive.tick(

@@ -14,7 +14,6 @@ use crate::{
         command::AttachmentId,
         message::{Body, EntryId, Message, Payload},
         modes::Modes,
-        occupancy::Occupancy,
         presence::PresenceEvent,
         serial::{Epoch, Mint},
         window::{Bounds, Window},
@@ -110,7 +109,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         gap: None,
         backlog: None,
         members: Arc::default(),
-        occupancy: Occupancy::default(),
+        objects: None,
         context: Bytes::new(),
     }
 }
