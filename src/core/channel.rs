@@ -166,7 +166,7 @@ impl ChannelState {
             summaries.withdrawn(entry);
         }
         if let (Body::Objects(_), Some(objects)) = (&entry.body, &mut self.objects) {
-            objects.told();
+            objects.withdrawn();
         }
         if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
             self.unsettled = self.head();

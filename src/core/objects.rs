@@ -179,3 +179,6 @@ impl ObjectOperation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,12 @@ impl Object {
         }
     }
 
+    /// The same of an entry that is kept no more.
+    #[cfg(test)]
+    pub(super) fn remove(&mut self, key: &ByteString) {
+        self.bytes -= self.entries.remove(key).map_or(0, |entry| entry.cost(key));
+    }
+
     /// Applies an operation, if it is newer than the last one (RTLO4a).
     pub(super) fn apply(&mut self, is_root: bool, action: &Action, serial: MessageRef, at: Timestamp) {
         if self.head.serial.is_some_and(|last| last >= serial) {

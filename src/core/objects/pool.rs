@@ -1,7 +1,7 @@
 //! All objects of a channel: what its log says about them, and what is kept of that.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     mem,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -100,11 +100,9 @@ pub struct Objects {
     pool: Arc<Pool>,
     /// Made for who asked last; gone with the next change.
     snapshot: Option<Arc<Snapshot>>,
-    /// Operations on their way into the log: entries with some, objects that they make, and by how many bytes all of them let
-    /// objects grow.
-    untold: usize,
-    untold_objects: usize,
-    untold_bytes: usize,
+    /// Entries with operations on their way into the log, oldest first: the objects that each makes, and by how many bytes it
+    /// lets objects grow.
+    untold: VecDeque<(usize, usize)>,
     /// Changes that are not kept yet.
     rows: Vec<Row>,
     upto: Option<Serial>,
@@ -155,10 +153,14 @@ impl Objects {
             }
         }
         let (made, bytes) = self.growth(operations);
-        if made > 0 && self.pool.len() + self.untold_objects + made > limits::OBJECTS {
+        let (mut untold_objects, mut untold) = (made, bytes);
+        for (made, bytes) in &self.untold {
+            untold_objects += made;
+            untold += bytes;
+        }
+        if made > 0 && self.pool.len() + untold_objects > limits::OBJECTS {
             return Err(Fault::ObjectsFull { what: "objects", limit: limits::OBJECTS });
         }
-        let untold = self.untold_bytes + bytes;
         if bytes > 0 && self.tab.bytes() + untold > limits::OBJECTS_BYTES {
             return Err(Fault::ObjectsFull { what: "bytes", limit: limits::OBJECTS_BYTES });
         }
@@ -182,23 +184,18 @@ impl Objects {
 
     /// These are on their way into the log.
     pub fn stamped(&mut self, operations: &[ObjectOperation]) {
-        let (made, bytes) = self.growth(operations);
-        self.untold += 1;
-        self.untold_objects += made;
-        self.untold_bytes += bytes;
+        self.untold.push_back(self.growth(operations));
     }
 
-    /// One entry with operations is on its way no more, whatever came of it.
-    pub fn told(&mut self) {
-        self.untold = self.untold.saturating_sub(1);
-        if self.untold == 0 {
-            (self.untold_objects, self.untold_bytes) = (0, 0);
-        }
+    /// The log has refused the oldest of those.
+    pub fn withdrawn(&mut self) {
+        self.untold.pop_front();
+        self.is_changed = true;
     }
 
     /// The log has `entry`.
     pub fn take(&mut self, entry: &Entry) {
-        self.told();
+        self.untold.pop_front();
         self.apply(entry);
     }
 
@@ -246,10 +243,11 @@ impl Objects {
     /// An object, made without a value when there is none (RTO6).
     fn object(&mut self, id: &ObjectId) -> &mut Object {
         self.snapshot = None;
-        let tab = &mut self.tab;
+        let (tab, rows) = (&mut self.tab, &mut self.rows);
         let object = Arc::make_mut(&mut self.pool).entry(id.clone()).or_insert_with(|| {
             let object = Object::zero(id.kind());
             tab.add_anyway(object.cost(id));
+            rows.push(Row::Head(id.clone(), object.head));
             Arc::new(object)
         });
         Arc::make_mut(object)
@@ -280,7 +278,7 @@ impl Objects {
     /// (§10.7).
     pub fn expire(&mut self, now: Now) -> Vec<ObjectId> {
         self.snapshot = None;
-        if self.untold > 0 {
+        if !self.untold.is_empty() {
             return Vec::new();
         }
         if now.uptime.saturating_sub(self.looked) >= limits::OBJECTS_LOOK {

@@ -109,6 +109,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         resumed: false,
         gap: None,
         backlog: None,
+        objects: None,
         members: Arc::default(),
         occupancy: Occupancy::default(),
         context: Bytes::new(),
