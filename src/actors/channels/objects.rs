@@ -115,7 +115,7 @@ impl Channel {
     /// Hands what has changed to the disk. Nobody waits for that: the log has it, and what is not kept is kept at the next sweep.
     pub(super) fn keep_objects(&mut self, is_sweep: bool, ctx: &Context<Self>) {
         let all = is_sweep && self.is_unkept;
-        let Some((upto, rows)) = self.state.object_rows(all) else {
+        let Some(changes) = self.state.object_changes(all) else {
             return;
         };
         if self.is_unkept && !all {
@@ -125,7 +125,7 @@ impl Channel {
         self.keeping += 1;
         let channel = ctx.address();
         let done: Done<()> = Box::new(move |outcome| channel.do_send(Written(outcome)));
-        self.worker.broker.log.keep_objects(self.state.name(), upto, &rows, done);
+        self.worker.broker.log.keep_objects(self.state.name(), &changes, done);
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Shape {
         cleared: Option<MessageRef>,
     },
     Counter {
-        /// The first value, which clients are told apart (§10.5).
+        /// The first value, which clients are told apart (`docs/protocols/ably.md §10.5`).
         created: Option<f64>,
         sum: f64,
     },

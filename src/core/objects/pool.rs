@@ -83,6 +83,15 @@ impl Kept {
     }
 }
 
+/// What is to be kept of the objects, up to an operation.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// What they go on from; none: they do not depend on what is kept, or nothing is.
+    pub from: Option<Serial>,
+    pub upto: Serial,
+    pub rows: Vec<Row>,
+}
+
 /// A change of what is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
@@ -106,6 +115,8 @@ pub struct Objects {
     /// Changes that are not kept yet.
     rows: Vec<Row>,
     upto: Option<Serial>,
+    /// The changes up to here were given away.
+    given: Option<Serial>,
     /// Since when an object cannot be reached from root (monotonic).
     unreachable: FastMap<ObjectId, Duration>,
     /// What can be reached may have changed.
@@ -121,7 +132,7 @@ impl Objects {
     /// are there already.
     pub fn restored(kept: Kept, account: Option<Account>) -> Self {
         let tab = account.clone().map_or_else(Tab::default, |account| Tab::new(account, Kind::Objects));
-        let mut objects = Self { account, tab, upto: kept.upto, is_changed: true, ..Self::default() };
+        let mut objects = Self { account, tab, upto: kept.upto, given: kept.upto, is_changed: true, ..Self::default() };
         for (id, object) in kept.objects {
             objects.tab.add_anyway(object.cost(&id));
             Arc::make_mut(&mut objects.pool).insert(id, Arc::new(object));
@@ -259,13 +270,17 @@ impl Objects {
         Arc::clone(self.snapshot.get_or_insert_with(|| Arc::new(make())))
     }
 
-    /// What is to be kept, since it was last asked.
-    pub fn take_rows(&mut self) -> Vec<Row> {
-        mem::take(&mut self.rows)
+    /// What is to be kept, since it was last asked; or with `all` everything, since some of it was not.
+    pub fn changes(&mut self, all: bool) -> Option<Changes> {
+        let (upto, mut rows, mut from) = (self.upto?, mem::take(&mut self.rows), self.given);
+        if all {
+            (rows, from) = (self.all_rows(), None);
+        }
+        self.given = Some(upto);
+        (!rows.is_empty()).then_some(Changes { from, upto, rows })
     }
 
-    /// All that is to be kept: some of it was not.
-    pub fn all_rows(&self) -> Vec<Row> {
+    fn all_rows(&self) -> Vec<Row> {
         let rows = self.pool.iter().flat_map(|(id, object)| {
             let entries = object.entries().iter();
             let entries = entries.map(|(key, entry)| Row::Entry(id.clone(), key.clone(), Some(entry.clone())));
@@ -275,7 +290,7 @@ impl Objects {
     }
 
     /// Forgets what was removed long ago; the objects that are to be deleted now, since they could not be reached for a while
-    /// (§10.7).
+    /// (`docs/protocols/ably.md §10.7`).
     pub fn expire(&mut self, now: Now) -> Vec<ObjectId> {
         self.snapshot = None;
         if !self.untold.is_empty() {

@@ -65,8 +65,11 @@ struct Disk {
 
 impl Disk {
     fn keep(&mut self, objects: &mut Objects) {
-        self.put(objects.take_rows());
-        self.upto = objects.upto();
+        if let Some(changes) = objects.changes(false) {
+            assert_eq!(changes.from, self.upto);
+            self.put(changes.rows);
+            self.upto = Some(changes.upto);
+        }
     }
 
     fn put(&mut self, rows: Vec<Row>) {
@@ -198,7 +201,7 @@ fn objects_are_bounded_and_charged() {
     assert!(matches!(objects.judge(&[one_more]), Err(Fault::ObjectsFull { .. })));
 }
 
-/// §10.7: what cannot be reached from root is deleted after a while, together with what only it leads to; what is deleted is
+/// `docs/protocols/ably.md §10.7`: what cannot be reached from root is deleted after a while, together with what only it leads to; what is deleted is
 /// forgotten after a day.
 #[test]
 fn what_cannot_be_reached_is_deleted_and_then_forgotten() {
@@ -282,9 +285,9 @@ proptest! {
         }
         prop_assert_eq!(&state(&mut restored), &whole);
         // What is kept all at once comes to the same.
-        let rows = restored.all_rows();
+        let all = restored.changes(true).unwrap();
         let mut disk = Disk::default();
-        disk.put(rows);
+        disk.put(all.rows);
         prop_assert_eq!(&state(&mut Objects::restored(disk.kept(), None)), &whole);
     }
 }
