@@ -192,6 +192,8 @@ reply_table! {
         ShuttingDown => (80003, 503),
         #[error("nothing was heard from the client for too long")]
         Silent => (80003, 503),
+        #[error("the operator of this server has ended the connection")]
+        DisconnectedByOperator => (80003, 503),
         #[error("a frame is larger than {limit} bytes")]
         FrameTooLarge { limit: usize } => (40009, 413),
         #[error("the WebSocket protocol was broken")]
@@ -314,6 +316,7 @@ mod tests {
             Fault::DiskFull,
             Fault::ShuttingDown,
             Fault::Silent,
+            Fault::DisconnectedByOperator,
             Fault::FrameTooLarge { limit: 1 },
             Fault::ProtocolBroken,
             Fault::ConnectionExpired,

@@ -157,9 +157,12 @@ impl SessionId {
         Self(LAST.fetch_add(1, Ordering::Relaxed))
     }
 
-    #[cfg(test)]
     pub const fn from_number(number: u64) -> Self {
         Self(number)
+    }
+
+    pub const fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -199,6 +202,37 @@ impl fmt::Display for ConnectionId {
 }
 
 impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Names one server of a cluster, from its start to its end: drawn at each start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; 8]);
+
+impl NodeId {
+    pub fn random() -> Self {
+        Self(rand::rng().random())
+    }
+
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+/// 16 hexadecimal digits.
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -27,8 +27,35 @@ pub const CHAIN_EARLY: usize = 1_000;
 /// How long it waits before it reads again what could not be read.
 pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a node looks whether Redis takes what it writes.
+pub const NODE_BEAT: Duration = Duration::from_secs(1);
+
+/// A node that Redis has not answered for so long is not ready.
+pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
+
+/// How long a node waits for what it asks the others.
+pub const NODE_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long the nodes know of a connection without being told of it again, and how often they are told.
+pub const CONNECTION_ROW: Duration = Duration::from_mins(3);
+pub const CONNECTION_ROW_AGAIN: Duration = Duration::from_mins(1);
+
+/// Revocations that the nodes of a cluster share, of all keys.
+pub const SHARED_REVOCATIONS: usize = 200_000;
+
+/// The parts that the rows of connections are divided into.
+pub const CONNECTION_PARTS: u32 = 64;
+
 /// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
 pub const PARTITIONS: u32 = 64;
+
+/// A node of a cluster is taken for dead when it has not renewed its lease for so long, by the clock of Redis; how often it does.
+pub const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
+
+/// A node lets the members of a dead one leave only when it has itself held its lease through so many renewals: Redis that comes
+/// back, or its clock when it jumps, kills nobody.
+pub const LEASE_TRUST: usize = 3;
 
 /// What is read of a shared log at a time.
 pub const REPLICA_ENTRIES: usize = 1_000;
@@ -228,6 +255,15 @@ pub const STATES_SHED: usize = 1_024;
 /// cheapest to lose goes until it keeps less.
 pub const RELIEF_CHECK: Duration = Duration::from_secs(1);
 pub const NEARLY_FULL: usize = 90;
+
+/// Whoever finds no room has it made at once. So long others may have locked what it is made of; and this is the least time
+/// between two attempts to make room for the whole server of which the first found nothing.
+pub const RELIEF_WAIT: Duration = Duration::from_millis(5);
+pub const RELIEF_PAUSE: Duration = Duration::from_millis(10);
+
+/// The windows of an app shrink again at once when the last time was worth it: so many bytes for each window that was looked
+/// at. Otherwise once in [`RELIEF_CHECK`].
+pub const SHRINK_WORTH: usize = 1024;
 
 /// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
@@ -616,6 +652,29 @@ pub const RETRY_AFTER_MAX: u64 = 60;
 /// Items on a page of a list: unless asked otherwise, and at most (`docs/protocols/ably.md §5.11`).
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// Items on a page of the admin API, and connections of one worker thread that are looked at for it: those that a filter does
+/// not want count as well.
+pub const ADMIN_PAGE: usize = 100;
+pub const LISTED_AT_ONCE: usize = 1_000;
+
+/// How long a connection to the port of TLS may wait with its first byte.
+pub const TLS_BEGIN: Duration = Duration::from_secs(3);
+
+/// Bytes of a body of the admin API.
+pub const ADMIN_BODY: usize = 128 * 1024;
+
+/// How long a session of the admin API lasts, and how many there are at most: the oldest goes.
+pub const ADMIN_SESSION: Duration = Duration::from_secs(12 * 3_600);
+pub const ADMIN_SESSIONS: usize = 64;
+
+/// Passwords that one network may try, and networks whose attempts are remembered; beyond them nobody new may try.
+pub const LOGINS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+pub const LOGIN_BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
+pub const LOGIN_NETWORKS: usize = 4_096;
+
+/// Bytes that are kept of what a client calls itself; they are part of [`CONNECTION_COST`].
+pub const AGENT_BYTES: usize = 128;
 
 /// What is handed out of a page at a time, in bytes of memory, as the cost of an entry counts them; the next when the
 /// client has taken it. And what is given to its socket at a time.

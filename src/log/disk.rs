@@ -21,10 +21,7 @@ use crate::{
     clock::Clock,
     core::objects::Changes,
     ids::{AppId, ChannelName},
-    log::{
-        ChannelLog, Done, Later, Log, ObjectsRead,
-        memory::{MemoryLog, SHRINK_ABOVE},
-    },
+    log::{ChannelLog, Done, Later, Log, ObjectsRead, memory::MemoryLog},
     store::{
         StoreError,
         engine::{Engine, META, Rows as _, Writing},
@@ -221,12 +218,11 @@ impl Log for DiskLog {
         let channels = self.channels.lock();
         let names: Vec<_> = channels.open.keys().filter(|name| name.app() == app).cloned().collect();
         drop(channels);
-        let shrink = |least| {
+        self.memory.shrink_by(app, now, names.len(), |least| {
             let open = names.iter().filter_map(|name| self.at_hand(name));
             let is_any = self.memory.shrink_windows(app, least);
             open.fold(is_any, |is_any, open| open.state.lock().window.shrink(least) || is_any)
-        };
-        self.memory.may_shrink(app, now) && SHRINK_ABOVE.into_iter().any(shrink)
+        })
     }
 
     fn objects(&self, channel: &ChannelName, later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {

@@ -7,11 +7,12 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
-        accounts::{Full, Kind},
+        accounts::Full,
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::shared::{self, Publishing},
         channels::undone::Owed,
+        relief,
     },
     core::{
         budget::Level,
@@ -172,18 +173,16 @@ impl Channel {
         self.was_used = true;
         loop {
             match self.log.append(now.uptime, Arc::clone(entry), later) {
-                Poll::Ready(Err(StoreError::Memory(full))) if self.makes_room(now, entry, full) => {}
+                Poll::Ready(Err(StoreError::Memory(full))) if self.makes_room(entry, full) => {}
                 outcome => return outcome,
             }
         }
     }
 
-    fn makes_room(&mut self, now: Now, entry: &Entry, full: Full) -> bool {
-        let (app, broker) = (self.state.name().app(), &self.worker.broker);
-        let largest = || if full.level == Level::Server { broker.accounts.largest(Kind::Window) } else { None };
-        broker.directory.relieve_for(app, full, broker)
-            || self.log.give_up(entry.cost())
-            || broker.log.shrink(largest().unwrap_or(app), now.uptime)
+    fn makes_room(&mut self, entry: &Entry, full: Full) -> bool {
+        let broker = &self.worker.broker;
+        let app = (full.level == Level::App).then(|| self.state.name().app());
+        broker.directory.relieve(app, broker) || self.log.give_up(entry.cost()) || relief::shrink(broker, app)
     }
 
     /// Does what has waited and waits no longer.

@@ -22,17 +22,24 @@ use crate::{
         serial::{Epoch, Place, Serial},
         window::Window,
     },
-    engines::redis::{self, Call, CallError, Heard, Line, Redis},
-    ids::{AppId, ChannelName},
+    engines::redis::{self, Call, CallError, Heard, Line, Redis, Run},
+    ids::{AppId, ChannelName, NodeId},
     limits,
     log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
 };
 
+mod counts;
 mod keys;
+mod lease;
+pub mod nodes;
 mod replica;
 mod wire;
 
+use counts::{Counts, Outcome};
 use keys::Keys;
+pub use lease::Renewed;
+use lease::{Lease, node_bytes};
+use nodes::Nodes;
 use replica::Replica;
 pub use wire::Written;
 
@@ -40,10 +47,12 @@ const SCRIPTS: &[&str] = &[
     concat!(include_str!("head.lua"), include_str!("append.lua")),
     concat!(include_str!("head.lua"), include_str!("read.lua")),
     include_str!("say.lua"),
+    include_str!("renew.lua"),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
 const SAY: usize = 2;
+const RENEW: usize = 3;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -55,8 +64,10 @@ struct Inner {
     appends: Line,
     reads: Line,
     tail: redis::Tail,
-    /// Drawn at the start.
-    node: [u8; 8],
+    node: NodeId,
+    lease: Lease,
+    nodes: Nodes,
+    counts: Counts,
     appended: AtomicU64,
     retention: RetentionOf,
     deadline: Duration,
@@ -110,27 +121,46 @@ struct Found {
 
 impl SharedLog {
     /// Connects in the background, on the current runtime. `memory` is empty; `retention` says how long the entries of a
-    /// persisted channel are kept, others are as long as in `memory`.
+    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`].
     pub fn start(
         settings: redis::Settings,
+        greeting: Run,
         deadline: Duration,
         memory: MemoryLog,
         retention: RetentionOf,
         clock: Clock,
     ) -> Self {
-        let redis = Redis::start(settings);
-        let line = || Line::start(&redis, SCRIPTS, deadline, clock.clone());
+        let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
+        let line = |scripts| Line::start(&redis, scripts, Some(Arc::clone(&greeting)), deadline, clock.clone());
+        let tail = redis::Tail::start(&redis);
         Self(Arc::new(Inner {
             memory,
-            appends: line(),
-            reads: line(),
-            tail: redis::Tail::start(&redis),
-            node: rand::random(),
+            appends: line(SCRIPTS),
+            reads: line(SCRIPTS),
+            nodes: Nodes::start(node, line(nodes::SCRIPTS), tail.clone(), clock.clone()),
+            tail,
+            node,
+            lease: Lease::default(),
+            counts: Counts::default(),
             appended: AtomicU64::new(0),
             retention,
             deadline,
             clock,
         }))
+    }
+
+    /// What the nodes have beside the channels.
+    pub fn nodes(&self) -> &Nodes {
+        &self.0.nodes
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Bytes that wait for Redis.
+    pub fn waiting(&self) -> usize {
+        self.0.appends.waiting() + self.0.reads.waiting() + self.0.nodes.waiting()
     }
 
     /// How long an answer may take.
@@ -198,7 +228,7 @@ impl SharedLog {
         let id = match &entry.id {
             EntryId::Serial => {
                 let number = inner.appended.fetch_add(1, Ordering::Relaxed);
-                [b"s", &inner.node[..], &number.to_be_bytes()].concat()
+                [b"s", &inner.node.to_bytes()[..], &number.to_be_bytes()].concat()
             }
             EntryId::Frame { connection, msg_serial } => {
                 [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
@@ -213,7 +243,7 @@ impl SharedLog {
             bytes.to_string().into(),
             id.into(),
             entry.len().to_string().into(),
-            Bytes::copy_from_slice(&inner.node),
+            node_bytes(inner.node),
             wire::body(entry),
         ]);
         let told = |parts: &[Bytes]| match (&parts.first()?[..], &parts[1..]) {
@@ -226,20 +256,28 @@ impl SharedLog {
             }
             _ => None,
         };
-        let done = Box::new(move |answer| done(understand(answer, told)));
+        let log = self.clone();
+        let done = Box::new(move |answer| {
+            let told = understand(answer, told);
+            log.0.counts.append(told.as_ref().map(|told| match told {
+                Told::Kept { .. } => Outcome::Kept,
+                Told::Again(_) => Outcome::Again,
+            }));
+            done(told);
+        });
         inner.appends.call(Call { script: APPEND, keys: keys.all(), args, repeats: true, done });
     }
 
     /// Publishes an entry that is not kept, behind everything that was appended here before; at most once.
     pub fn say(&self, entry: &Entry, done: Done<()>) {
-        let (keys, args) =
-            (vec![Keys::of(&entry.channel).topic()], vec![Bytes::copy_from_slice(&self.0.node), wire::body(entry)]);
+        let (keys, args) = (vec![Keys::of(&entry.channel).topic()], vec![node_bytes(self.0.node), wire::body(entry)]);
         let done = Box::new(move |answer| done(understand(answer, |_| Some(()))));
         self.0.appends.call(Call { script: SAY, keys, args, repeats: false, done });
     }
 
     /// What the log has behind a position that was seen.
     pub fn tail(&self, channel: &ChannelName, after: Serial, done: Done<Tail>) {
+        self.0.counts.catch_up();
         let tail = move |found: Found| Tail { after, entries: found.entries, head: found.head };
         let done = Box::new(move |found: Result<Found, _>| done(found.map(tail)));
         self.read(channel, Some(after), Slice::after(after, limits::REPLICA_BYTES), done);

@@ -11,7 +11,7 @@ use crate::{
         message::Entry,
         serial::{Epoch, Place, Serial},
     },
-    ids::{ChannelName, Timestamp},
+    ids::{ChannelName, NodeId, Timestamp},
     log::disk::encoding,
 };
 
@@ -27,7 +27,8 @@ pub struct Written {
     pub is_kept: bool,
     previous: Serial,
     pub serial: Serial,
-    pub(super) node: [u8; 8],
+    /// Who has written it.
+    pub node: NodeId,
     body: Bytes,
 }
 
@@ -43,7 +44,7 @@ impl Written {
             is_kept,
             previous: serial(&head[1..9], &head[9..19])?,
             serial: serial(&head[1..9], &head[19..29])?,
-            node: head[37..45].try_into().ok()?,
+            node: NodeId::from_bytes(head[37..45].try_into().ok()?),
             body: bytes.slice(BODY_AT..),
         })
     }

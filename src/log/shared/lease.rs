@@ -1,0 +1,108 @@
+//! The lease of a node: as long as it renews it, others leave alone what it owns (`docs/design/cluster.md §3`).
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{Done, RENEW, SharedLog, understand};
+use crate::{engines::redis::Call, ids::NodeId, limits};
+
+pub(super) const LEASES: &[u8] = b"ls:leases";
+
+/// What a node knows of its own lease.
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    /// Until when it is held for certain, in milliseconds of the own clock (monotonic).
+    until: AtomicU64,
+    /// Renewals in a row that have found it held.
+    renewals: AtomicUsize,
+}
+
+/// What a renewal has told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The live node that is lowest in order.
+    pub lowest: NodeId,
+    /// Nodes that are dead and have left something, if this one may judge that.
+    pub dead: Vec<NodeId>,
+}
+
+impl SharedLog {
+    /// Who this server is among the nodes.
+    pub fn node(&self) -> NodeId {
+        self.0.node
+    }
+
+    /// Its lease was renewed within its time.
+    pub fn holds_lease(&self) -> bool {
+        u64::try_from(self.0.clock.uptime().as_millis())
+            .is_ok_and(|now| now < self.0.lease.until.load(Ordering::Relaxed))
+    }
+
+    /// Renews the lease. To be called each [`limits::LEASE_RENEWAL`], and when the log tells that it is over.
+    pub fn renew(&self, done: Done<Renewed>) {
+        let asked = self.0.clock.uptime();
+        let args = vec![node_bytes(self.0.node), limits::LEASE.as_millis().to_string().into()];
+        let log = self.clone();
+        let renewed = move |answer| {
+            let renewed = understand(answer, |parts| {
+                let (standing, dead) = parts.split_at_checked(2)?;
+                let dead: Option<Vec<NodeId>> = dead.iter().map(|node| read_node(node)).collect();
+                Some((&standing[0][..] == b"1", read_node(&standing[1])?, dead?))
+            });
+            done(renewed.map(|(was_held, lowest, dead)| {
+                let is_trusted = log.0.lease.note(asked, was_held);
+                Renewed { lowest, dead: if is_trusted { dead } else { Vec::new() } }
+            }));
+        };
+        self.0.appends.call(Call {
+            script: RENEW,
+            keys: vec![LEASES.to_vec()],
+            args,
+            repeats: true,
+            done: Box::new(renewed),
+        });
+    }
+}
+
+impl Lease {
+    /// It was renewed by what was asked at a moment (monotonic): whether it was held for long enough to judge others.
+    fn note(&self, asked: Duration, was_held: bool) -> bool {
+        let until = u64::try_from((asked + limits::LEASE).as_millis()).unwrap_or_default();
+        self.until.fetch_max(until, Ordering::Relaxed);
+        if !was_held {
+            self.renewals.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.renewals.fetch_add(1, Ordering::Relaxed) + 1 >= limits::LEASE_TRUST
+    }
+}
+
+pub(super) fn node_bytes(node: NodeId) -> Bytes {
+    Bytes::copy_from_slice(&node.to_bytes())
+}
+
+pub(super) fn read_node(bytes: &[u8]) -> Option<NodeId> {
+    Some(NodeId::from_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_judges_others_after_it_has_held_its_own_lease_for_some_time() {
+        let lease = Lease::default();
+        let at = Duration::from_secs;
+        assert!(!lease.note(at(0), false), "it is new");
+        assert!(!lease.note(at(3), true));
+        assert!(!lease.note(at(6), true));
+        assert!(lease.note(at(9), true));
+        assert!(!lease.note(at(60), false), "it slept, or Redis was away");
+        assert!(!lease.note(at(63), true));
+        assert_eq!(lease.until.load(Ordering::Relaxed), 78_000);
+    }
+}
