@@ -357,7 +357,7 @@ impl Channel {
         self.ask_log(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0) && self.operations.is_empty();
-        let is_kept = self.keeping == 0 && !self.is_unkept;
+        let is_kept = self.keeping == 0 && !self.is_unkept && self.asked_for_objects.is_empty();
         if is_empty && is_kept && self.state.is_idle() && self.commit_queue.is_empty() && is_answered {
             self.retired = true;
             ctx.cancel_future(self.sweeping);

@@ -28,7 +28,7 @@ use crate::{
         objects::check_size,
         rest::{
             answer::RestAnswer,
-            call::Call,
+            call::{Call, Caller},
             publish::{Target, drawn_id},
         },
         wire::{self, ObjectView, WireObjectOperation},
@@ -75,23 +75,10 @@ pub async fn operate(call: &Call<'_>, channel: String, payload: &mut web::Payloa
     let caller = call.caller()?;
     let target = Target::of(&caller, channel, Operation::ObjectPublish)?;
     let (format, body) = call.body_of(&caller, payload).await?;
-    let operations = wire::decode_objects(format, &body)?;
-    let id = common_id(operations.iter().map(|operation| operation.id.as_ref()))?;
-    let id = id.unwrap_or_else(drawn_id);
-    let message_id = match &id {
-        EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
-        EntryId::Frame { .. } | EntryId::Serial => String::new(),
-    };
-    let now = call.broker().objects(target.channel(), Some(id.clone())).await?;
-    let mut changes =
-        Changes { objects: &now.objects, now: call.now(), left: limits::OBJECTS_VISITED, operations: Vec::new() };
-    for operation in operations {
-        changes.add(operation)?;
-    }
-    let client_id = caller.identity.attribute(None)?;
-    let mut operations = changes.operations;
-    operations.iter_mut().for_each(|operation| operation.client_id.clone_from(&client_id));
-    check_size(&operations, &call.rest.shared.settings)?;
+    let asked = wire::decode_objects(format, &body)?;
+    let given = common_id(asked.iter().map(|operation| operation.id.as_ref()))?;
+    let now = call.broker().objects(target.channel(), given.clone()).await?;
+    let operations = operations(call, &caller, asked, &now.objects)?;
     // What was done already is answered as it was.
     let done = now.published.as_deref().map_or(&operations[..], Entry::objects);
     let mut object_ids: Vec<String> = Vec::new();
@@ -100,9 +87,31 @@ pub async fn operate(call: &Call<'_>, channel: String, payload: &mut web::Payloa
             object_ids.push(object.to_string());
         }
     }
+    // Whoever has them while they change has them copied.
+    drop(now);
+    let id = given.unwrap_or_else(drawn_id);
+    let message_id = match &id {
+        EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
+        EntryId::Frame { .. } | EntryId::Serial => String::new(),
+    };
     target.put(call, Publish::new(id, Body::Objects(operations))).await?;
     let changed = Changed { channel: &target.name.base, message_id, object_ids };
     Ok(RestAnswer::created(call.encode(&changed)))
+}
+
+/// What is asked for, as operations on objects by their ids.
+fn operations(
+    call: &Call<'_>,
+    caller: &Caller,
+    asked: Vec<WireObjectOperation>,
+    objects: &Snapshot,
+) -> Result<Vec<ObjectOperation>, Fault> {
+    let mut changes = Changes { objects, now: call.now(), left: limits::OBJECTS_VISITED, operations: Vec::new() };
+    asked.into_iter().try_for_each(|operation| changes.add(operation))?;
+    let (mut operations, client_id) = (changes.operations, caller.identity.attribute(None)?);
+    operations.iter_mut().for_each(|operation| operation.client_id.clone_from(&client_id));
+    check_size(&operations, &call.rest.shared.settings)?;
+    Ok(operations)
 }
 
 /// An object that there is.
