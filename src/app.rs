@@ -38,7 +38,7 @@ use crate::{
         relay_key,
     },
     clock::{Clock, OncePerSecond},
-    config::{Config, Draft, Listener},
+    config::{Config, Draft, Engine, Listener},
     core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces, window::Bounds},
     edge::{admission::Admission, own_hosts::OwnHosts},
     ids::AppId,
@@ -106,6 +106,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         relay.api_key = make_relay_key(&loaded.config.data.dir)?;
     }
     let config = &loaded.config;
+    let clock = if config.cluster.engine == Engine::None { clock } else { clock.led() };
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
     let accounts = Arc::new(accounts(config));

@@ -18,7 +18,10 @@ pub struct Clock(Source);
 enum Source {
     System {
         started: Instant,
-        /// Milliseconds that it is put ahead of the clock of the machine.
+    },
+    Led {
+        started: Instant,
+        /// Milliseconds that it is ahead of the clock of the machine.
         ahead: Arc<AtomicI64>,
     },
     Manual {
@@ -26,9 +29,13 @@ enum Source {
     },
 }
 
+fn machine_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
 impl Clock {
     pub fn system() -> Self {
-        Self(Source::System { started: Instant::now(), ahead: Arc::default() })
+        Self(Source::System { started: Instant::now() })
     }
 
     /// A clock for tests: stands still until [`Clock::advance`] moves it.
@@ -43,29 +50,37 @@ impl Clock {
         }
     }
 
-    /// Puts the system clock, and all its clones, so many milliseconds ahead of that of the machine: servers that share what they
-    /// have agree on the time. A manual clock ignores it.
+    /// The same clock, whose wall time can be put where that of others is, for servers that have to agree on it. A manual clock
+    /// stays one.
+    #[must_use]
+    pub fn led(self) -> Self {
+        match self.0 {
+            Source::System { started } => Self(Source::Led { started, ahead: Arc::default() }),
+            Source::Led { .. } | Source::Manual { .. } => self,
+        }
+    }
+
+    /// Puts one that is led, and all its clones, so many milliseconds ahead of the clock of the machine; others ignore it.
     pub fn set_ahead(&self, millis: i64) {
-        if let Source::System { ahead, .. } = &self.0 {
+        if let Source::Led { ahead, .. } = &self.0 {
             ahead.store(millis, Ordering::Relaxed);
         }
     }
 
-    /// By how many milliseconds it is ahead of that of the machine.
+    /// By how many milliseconds it is ahead of the clock of the machine.
     pub fn ahead(&self) -> i64 {
         match &self.0 {
-            Source::System { ahead, .. } => ahead.load(Ordering::Relaxed),
-            Source::Manual { .. } => 0,
+            Source::Led { ahead, .. } => ahead.load(Ordering::Relaxed),
+            Source::System { .. } | Source::Manual { .. } => 0,
         }
     }
 
     /// Wall time: for what clients see. It may step backwards.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System { ahead, .. } => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let millis = since_epoch.as_millis() as u64;
-                Timestamp::from_millis(millis.saturating_add_signed(ahead.load(Ordering::Relaxed)))
+            Source::System { .. } => Timestamp::from_millis(machine_millis()),
+            Source::Led { ahead, .. } => {
+                Timestamp::from_millis(machine_millis().saturating_add_signed(ahead.load(Ordering::Relaxed)))
             }
             Source::Manual { millis } => Timestamp::from_millis(millis.load(Ordering::Relaxed)),
         }
@@ -74,7 +89,7 @@ impl Clock {
     /// Monotonic time since the clock was made: for deadlines. It never steps backwards.
     pub fn uptime(&self) -> Duration {
         match &self.0 {
-            Source::System { started, .. } => started.elapsed(),
+            Source::System { started } | Source::Led { started, .. } => started.elapsed(),
             Source::Manual { millis } => Duration::from_millis(millis.load(Ordering::Relaxed)),
         }
     }

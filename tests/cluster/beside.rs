@@ -266,7 +266,7 @@ async fn channels_and_statistics_are_those_of_all_nodes() {
 async fn a_node_whose_clock_is_an_hour_off_takes_the_time_of_redis() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
-    let ahead = Clock::system();
+    let ahead = Clock::system().led();
     ahead.set_ahead(3_600_000);
     let node = Server::start_at(ahead, |config| ground.join(redis.port, config));
     eventually(async || {
