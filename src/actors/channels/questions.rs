@@ -1,9 +1,12 @@
 //! What others ask a channel and wait for: HTTP requests, mostly. They ask by [`Broker::publish`], [`Broker::history`]
 //! and the like, which find the channel in charge.
 
-use std::{sync::Arc, task::Poll};
+use std::{convert::identity, sync::Arc, task::Poll};
 
-use actix::{Addr, AsyncContext as _, Context, Handler, Message, ResponseFuture, dev::ToEnvelope};
+use actix::{
+    Addr, AsyncContext as _, Context, Handler, Message, ResponseFuture,
+    dev::{MessageResponse, OneshotSender, ToEnvelope},
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -78,7 +81,25 @@ pub(in crate::actors) struct Present(pub MembersQuery);
 #[rtype(result = "Result<Occupancy, Fault>")]
 pub(in crate::actors) struct Occupied;
 
-type Answered<T> = ResponseFuture<Result<T, Fault>>;
+/// The answer to a question.
+pub(in crate::actors) enum Answered<T> {
+    Now(Result<T, Fault>),
+    /// By a task: that costs more than most answers.
+    Later(ResponseFuture<Result<T, Fault>>),
+}
+
+impl<M, T> MessageResponse<Channel, M> for Answered<T>
+where
+    M: Message<Result = Result<T, Fault>>,
+    T: 'static,
+{
+    fn handle(self, ctx: &mut Context<Channel>, asker: Option<OneshotSender<M::Result>>) {
+        match self {
+            Self::Now(answer) => MessageResponse::<Channel, M>::handle(answer, ctx, asker),
+            Self::Later(answer) => MessageResponse::<Channel, M>::handle(answer, ctx, asker),
+        }
+    }
+}
 
 impl Channel {
     /// A retired channel has the one in charge answer.
@@ -90,17 +111,17 @@ impl Channel {
         Context<Self>: ToEnvelope<Self, M>,
     {
         let successor = self.successor();
-        Box::pin(async move { ask(successor?, question).await })
+        Answered::Later(Box::pin(async move { ask(successor?, question).await }))
     }
 
     /// What was published, when the log has it.
     fn once_kept(&mut self, publishing: Publishing) -> Answered<Published> {
         match publishing {
-            Publishing::Kept(published) if self.commit_queue.is_empty() => answer(Ok(published)),
+            Publishing::Kept(published) if self.commit_queue.is_empty() => Answered::Now(Ok(published)),
             _ => {
                 let (asker, outcome) = oneshot::channel();
                 self.tell_once_kept(asker, publishing);
-                answered(outcome)
+                answered(outcome, identity)
             }
         }
     }
@@ -117,13 +138,12 @@ impl Channel {
     }
 }
 
-fn answer<T: 'static>(answer: Result<T, Fault>) -> Answered<T> {
-    Box::pin(std::future::ready(answer))
-}
-
 /// The answer that is to come; an actor that dies meanwhile gives none.
-fn answered<T: 'static>(answer: oneshot::Receiver<Result<T, Fault>>) -> Answered<T> {
-    Box::pin(async move { answer.await.unwrap_or(Err(Fault::Busy)) })
+fn answered<T: 'static, R>(
+    answer: oneshot::Receiver<Result<T, Fault>>,
+    of: impl FnOnce(T) -> R + 'static,
+) -> Answered<R> {
+    Answered::Later(Box::pin(async move { answer.await.unwrap_or(Err(Fault::Busy)).map(of) }))
 }
 
 /// A channel that dies without an answer is busy.
@@ -219,11 +239,11 @@ impl Handler<Append> for Channel {
         if operations::needs_a_message(&question.0) {
             let (asker, outcome) = oneshot::channel();
             self.operate(Source::Rest, question.0, Some(Asker::Request(asker)), ctx);
-            return answered(outcome);
+            return answered(outcome, identity);
         }
         match self.publish(Source::Rest, question.0, ctx) {
             Ok(publishing) => self.once_kept(publishing),
-            Err(fault) => answer(Err(fault)),
+            Err(fault) => Answered::Now(Err(fault)),
         }
     }
 }
@@ -246,11 +266,12 @@ impl Handler<AppendAll> for Channel {
             };
             count += 1;
             if !self.commit_queue.is_empty() || matches!(publishing, Publishing::Asked(_)) {
-                let kept = self.once_kept(publishing);
-                return Box::pin(async move { kept.await.map(|_| count) });
+                let (asker, kept) = oneshot::channel();
+                self.tell_once_kept(asker, publishing);
+                return answered(kept, move |_| count);
             }
         }
-        answer(if count > 0 { Ok(count) } else { Err(refused) })
+        Answered::Now(if count > 0 { Ok(count) } else { Err(refused) })
     }
 }
 
@@ -289,9 +310,11 @@ fn by_log<T: Send + 'static, R: 'static>(
     };
     let read = ask(&mut later);
     match (read, pending) {
-        (Poll::Ready(read), _) => answer(finish(read)),
-        (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
-        (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        (Poll::Ready(read), _) => Answered::Now(finish(read)),
+        (Poll::Pending, Some(read)) => {
+            Answered::Later(Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }))
+        }
+        (Poll::Pending, None) => Answered::Now(Err(Fault::Internal)),
     }
 }
 
@@ -332,7 +355,7 @@ impl Handler<SummaryOf> for Channel {
             None => annotated.summary.digest(),
         };
         if let Some(known) = self.state.annotated(message) {
-            return answer(Ok(digest(known)));
+            return Answered::Now(Ok(digest(known)));
         }
         let finish = move |read: AnnotatedRead| match read {
             Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "a message with this serial" }),
@@ -350,20 +373,20 @@ impl Handler<ObjectsNow> for Channel {
             return self.pass_on_question(question);
         }
         if self.shared.is_some() {
-            return answer(Err(Fault::NotShared { what: "objects" }));
+            return Answered::Now(Err(Fault::NotShared { what: "objects" }));
         }
         self.note_opened(ctx);
         if let Some(objects) = self.state.objects() {
             let ObjectsNow(id) = question;
             let of_id = |id: EntryId| self.log.recent().into_iter().rev().find(|entry| entry.id == id);
             let published = id.and_then(of_id).filter(|entry| !entry.objects().is_empty());
-            return answer(Ok(Now { objects, published }));
+            return Answered::Now(Ok(Now { objects, published }));
         }
         let (read, this) = (self.read_objects_for_requests(ctx), ctx.address());
-        Box::pin(async move {
+        Answered::Later(Box::pin(async move {
             read.await.unwrap_or(Err(Fault::Busy))?;
             ask(this, question).await
-        })
+        }))
     }
 }
 
@@ -375,7 +398,7 @@ impl Handler<Present> for Channel {
             return self.pass_on_question(question);
         }
         self.note_opened(ctx);
-        answer(Ok(self.state.members().page(&question.0)))
+        Answered::Now(Ok(self.state.members().page(&question.0)))
     }
 }
 
@@ -387,6 +410,6 @@ impl Handler<Occupied> for Channel {
             return self.pass_on_question(question);
         }
         self.note_opened(ctx);
-        answer(Ok(self.state.occupancy()))
+        Answered::Now(Ok(self.state.occupancy()))
     }
 }

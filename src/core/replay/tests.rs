@@ -14,7 +14,6 @@ use crate::{
         command::AttachmentId,
         message::{Body, EntryId, Message, Payload},
         modes::Modes,
-        occupancy::Occupancy,
         presence::PresenceEvent,
         serial::{Epoch, Mint},
         window::{Bounds, Window},
@@ -109,9 +108,8 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         resumed: false,
         gap: None,
         backlog: None,
-        objects: None,
         members: Arc::default(),
-        occupancy: Occupancy::default(),
+        objects: None,
         context: Bytes::new(),
     }
 }
