@@ -62,11 +62,11 @@ pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
 
 /// The objects as they are.
 #[derive(Message)]
-#[rtype(result = "Result<Now, Fault>")]
+#[rtype(result = "Result<ObjectsFound, Fault>")]
 pub(in crate::actors) struct ObjectsNow(Option<EntryId>);
 
 /// The objects, and what was published by the id that was asked for, if that was lately.
-pub struct Now {
+pub struct ObjectsFound {
     pub objects: Arc<Snapshot>,
     pub published: Option<Arc<Entry>>,
 }
@@ -208,7 +208,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`Fault::NotShared`], or they cannot be read.
-    pub async fn objects(self: &Arc<Self>, name: &ChannelName, id: Option<EntryId>) -> Result<Now, Fault> {
+    pub async fn objects(self: &Arc<Self>, name: &ChannelName, id: Option<EntryId>) -> Result<ObjectsFound, Fault> {
         ask(self.directory.channel(name, self, None)?, ObjectsNow(id)).await
     }
 
@@ -366,7 +366,7 @@ impl Handler<SummaryOf> for Channel {
 }
 
 impl Handler<ObjectsNow> for Channel {
-    type Result = Answered<Now>;
+    type Result = Answered<ObjectsFound>;
 
     fn handle(&mut self, question: ObjectsNow, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
@@ -380,7 +380,7 @@ impl Handler<ObjectsNow> for Channel {
             let ObjectsNow(id) = question;
             let of_id = |id: EntryId| self.log.recent().into_iter().rev().find(|entry| entry.id == id);
             let published = id.and_then(of_id).filter(|entry| !entry.objects().is_empty());
-            return Answered::Now(Ok(Now { objects, published }));
+            return Answered::Now(Ok(ObjectsFound { objects, published }));
         }
         let (read, this) = (self.read_objects_for_requests(ctx), ctx.address());
         Answered::Later(Box::pin(async move {

@@ -21,7 +21,7 @@ use crate::{
         serial::Serial,
         wire::{FORMATS, Slot},
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::Timestamp,
     limits,
 };
@@ -159,8 +159,15 @@ impl Objects {
     pub fn judge(&mut self, operations: &[ObjectOperation]) -> Result<(), Fault> {
         for operation in operations {
             operation.check_fits()?;
-            if self.pool.get(&operation.object).is_some_and(|object| object.head.deleted.is_some()) {
+            let Some(object) = self.pool.get(&operation.object) else { continue };
+            if object.head.deleted.is_some() {
                 return Err(Fault::ObjectDeleted { id: operation.object.as_str().into() });
+            }
+            if let Action::Increment(number) = operation.action
+                && !(object.count() + number).is_finite()
+            {
+                let (found, rule) = (Found::number(number), "a number by which the counter stays below 1.8e308");
+                return Err(Fault::InvalidObject { field: "counterInc.number", found, rule });
             }
         }
         let (made, bytes) = self.growth(operations);
@@ -254,9 +261,10 @@ impl Objects {
     /// An object, made without a value when there is none (RTO6).
     fn object(&mut self, id: &ObjectId) -> &mut Object {
         self.snapshot = None;
-        let (tab, rows) = (&mut self.tab, &mut self.rows);
+        let (tab, rows, is_changed) = (&mut self.tab, &mut self.rows, &mut self.is_changed);
         let object = Arc::make_mut(&mut self.pool).entry(id.clone()).or_insert_with(|| {
             let object = Object::zero(id.kind());
+            *is_changed = true;
             tab.add_anyway(object.cost(id));
             rows.push(Row::Head(id.clone(), object.head));
             Arc::new(object)
