@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Operator, client, server, token};
 use crate::support::{
-    AblyClient, Client, eventually,
+    AblyClient, Client,
     ably::{TestApp, action},
+    eventually,
 };
 
 fn ids(page: &Value) -> Vec<u64> {
@@ -80,7 +81,8 @@ async fn a_connection_is_ended_and_its_client_may_come_back() {
     for filter in ["clientId=anna", "protocol=LetShare"] {
         let id = ids(&operator.get(&format!("connections?{filter}")).await)[0];
         assert_eq!(operator.ask("DELETE", &format!("connections/{id}")).await.status, 200);
-        eventually(async || (operator.ask("GET", &format!("connections/{id}")).await.status == 404).then_some(())).await;
+        eventually(async || (operator.ask("GET", &format!("connections/{id}")).await.status == 404).then_some(()))
+            .await;
         assert_eq!(operator.ask("DELETE", &format!("connections/{id}")).await.status, 404);
     }
     let told = anna.expect(action::DISCONNECTED).await;

@@ -44,7 +44,8 @@ async fn foreign_pages_and_hosts_are_refused() {
     let mut http = Http::connect(&server).await;
     let bearer = format!("Bearer {PASSWORD}");
     let own = format!("http://{}", server.address);
-    for (origin, status) in [("https://evil.example", 403), ("https://letshare.fun", 403), ("null", 403), (&*own, 200)] {
+    for (origin, status) in [("https://evil.example", 403), ("https://letshare.fun", 403), ("null", 403), (&*own, 200)]
+    {
         let answer = http.ask("GET", NODE, &[("Authorization", &bearer), ("Origin", origin)]).await;
         assert_eq!(answer.status, status, "{origin}: {answer:?}");
     }
