@@ -30,6 +30,10 @@ pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 /// How often a node looks whether Redis takes what it writes.
 pub const NODE_BEAT: Duration = Duration::from_secs(1);
 
+/// A node takes the time of Redis by the middle one of so many looks at it, when its own clock is so many milliseconds off.
+pub const NODE_OFFSETS: usize = 5;
+pub const NODE_OFFSET_LEAST: u64 = 1_000;
+
 /// A node that Redis has not answered for so long is not ready.
 pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
 
@@ -202,7 +206,9 @@ pub const OBJECT_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
 /// Objects that were not changed for so long are kept on disk no longer.
 pub const OBJECTS_UNUSED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// Maps that are shown inside each other, in an answer to a request; a deeper one is shown by its id.
+/// Keys of a path, and maps that are shown inside each other in an answer to a request; a deeper one is shown by its id. And
+/// how many entries the paths of one request may take a look at.
+pub const OBJECTS_VISITED: usize = 100_000;
 pub const OBJECTS_NESTED: usize = 64;
 
 /// What the nonce of an object that a client creates has at least, in characters.

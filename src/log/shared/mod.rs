@@ -28,14 +28,14 @@ use crate::{
     log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
 };
 
-mod counts;
+mod tally;
 mod keys;
 mod lease;
 pub mod nodes;
 mod replica;
 mod wire;
 
-use counts::{Counts, Outcome};
+use tally::{Outcome, Tally};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
@@ -67,7 +67,7 @@ struct Inner {
     node: NodeId,
     lease: Lease,
     nodes: Nodes,
-    counts: Counts,
+    tally: Tally,
     appended: AtomicU64,
     retention: RetentionOf,
     deadline: Duration,
@@ -141,7 +141,7 @@ impl SharedLog {
             tail,
             node,
             lease: Lease::default(),
-            counts: Counts::default(),
+            tally: Tally::default(),
             appended: AtomicU64::new(0),
             retention,
             deadline,
@@ -154,8 +154,8 @@ impl SharedLog {
         &self.0.nodes
     }
 
-    pub fn counts(&self) -> &Counts {
-        &self.0.counts
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     /// Bytes that wait for Redis.
@@ -259,7 +259,7 @@ impl SharedLog {
         let log = self.clone();
         let done = Box::new(move |answer| {
             let told = understand(answer, told);
-            log.0.counts.append(told.as_ref().map(|told| match told {
+            log.0.tally.append(told.as_ref().map(|told| match told {
                 Told::Kept { .. } => Outcome::Kept,
                 Told::Again(_) => Outcome::Again,
             }));
@@ -277,7 +277,7 @@ impl SharedLog {
 
     /// What the log has behind a position that was seen.
     pub fn tail(&self, channel: &ChannelName, after: Serial, done: Done<Tail>) {
-        self.0.counts.catch_up();
+        self.0.tally.catch_up();
         let tail = move |found: Found| Tail { after, entries: found.entries, head: found.head };
         let done = Box::new(move |found: Result<Found, _>| done(found.map(tail)));
         self.read(channel, Some(after), Slice::after(after, limits::REPLICA_BYTES), done);

@@ -186,7 +186,7 @@ async fn send(call: &Call<'_>, channel: String, payload: &mut web::Payload) -> R
     let said: Said = body(call, &caller, payload).await?;
     let id = call.query.get("idempotencyKey").map(|key| key.to_owned().into());
     let message = WireMessage { id, ..said.into_message() };
-    let published = target.put(call, target.messages(call, vec![message])?).await?;
+    let published = target.put(call, target.messages(call, vec![message]).await?).await?;
     let sent = MessageRef { serial: published.serial, index: 0 };
     let message = read(call, &caller, &target.name, sent).await?;
     Ok(RestAnswer::created(call.encode(&message)))
