@@ -19,7 +19,7 @@ use crate::{
     actors::{
         accounts::Accounts,
         broker::{Broker, Settings},
-        channels::directory::Directory,
+        channels::{Reaper, directory::Directory},
         connections::Connections,
         metrics::Metrics,
         refusals::Refusals,
@@ -125,10 +125,8 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     broker.stats.do_send(TellBy(Arc::downgrade(&broker)));
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
-    if let Some(shared) = broker.log.shared() {
-        // The first at once: without a lease no member can enter.
-        shared.renew(Box::new(drop));
-        every(limits::LEASE_RENEWAL, async move || shared.renew(Box::new(drop)));
+    if let Some(reaper) = Reaper::new(&broker) {
+        every(limits::LEASE_RENEWAL, async move || reaper.wake().await);
     }
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));

@@ -29,9 +29,9 @@ choices! {
 }
 
 /// What is not shared yet; told at each start.
-const PER_SERVER: &str = "cluster.engine is redis: messages, history and resume are shared. Per server are still: presence and \
-     occupancy, the limit of users of a LetShare room, file transfers, revocations, apps that are made by POST /apps, \
-     statistics, and whatever the relay, chat, group and post office protocols keep";
+const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence and occupancy are shared. Per server are \
+     still: file transfers, revocations, apps that are made by POST /apps, statistics, and whatever the relay, chat, group and \
+     post office protocols keep";
 
 impl Verdict<'_> {
     pub(super) fn cluster(&mut self) {

@@ -1,5 +1,6 @@
 //! The state of one channel: who is attached, who is present, and the order of what is published.
 
+mod nodes;
 mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ use crate::{
     ids::{ChannelName, ConnectionId},
 };
 
+pub use nodes::Lost;
 use subscriptions::Subscriptions;
 
 /// A channel without its log: it makes drafts of what is published, and takes the entries that the log makes of them.
@@ -46,6 +48,8 @@ pub struct ChannelState {
     pub versions: Versions,
     /// None: no message was annotated lately.
     summaries: Option<Box<Summaries>>,
+    /// The attachments at other nodes.
+    elsewhere: Occupancy,
     /// Of the app.
     account: Option<Account>,
 }
@@ -100,6 +104,7 @@ impl ChannelState {
             seen: Seen::default(),
             versions: Versions::default(),
             summaries: None,
+            elsewhere: Occupancy::default(),
             account: None,
         }
     }
@@ -146,7 +151,7 @@ impl ChannelState {
     }
 
     pub fn occupancy(&self) -> Occupancy {
-        Occupancy { presence_members: self.members.len(), ..self.subscriptions.occupancy() }
+        Occupancy { presence_members: self.members.len(), ..self.subscriptions.occupancy().plus(self.elsewhere) }
     }
 
     /// Something that was published before this state was made.
@@ -220,6 +225,7 @@ impl ChannelState {
     pub fn resubscribe(&mut self, command: Resubscribe) -> Effect {
         let Resubscribe { hub, subscriptions, delivered: after } = command;
         for subscription in subscriptions {
+            self.members.regain(subscription.connection);
             self.subscriptions.add(hub, subscription);
         }
         Effect::Replay { hub, after }
@@ -279,9 +285,7 @@ impl ChannelState {
     }
 
     fn all_leave(&self, connection: ConnectionId) -> Option<Effect> {
-        let leaves = self.members.leaves_of(connection);
-        let is_any = !leaves.is_empty();
-        is_any.then(|| Effect::Append(self.draft(Some(connection), Body::Presence(leaves), false)))
+        self.leave_draft(connection).map(Effect::Append)
     }
 
     /// What is to be published, once: what comes again with the same id is answered like the first time.
@@ -366,16 +370,6 @@ impl ChannelState {
     pub fn take(&mut self, now: Now, entry: &Entry) {
         if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
             summaries.take(now.uptime, entry);
-        }
-        // What this channel has stamped itself, or taken before, it knows.
-        if let Order::Given(head) = &mut self.order
-            && (entry.serial.epoch() != head.epoch() || entry.serial.place() > head.place())
-        {
-            *head = entry.serial;
-            self.members.apply(entry);
-            if let Some(known) = Known::of(entry) {
-                self.seen.note(now.uptime, known);
-            }
         }
     }
 

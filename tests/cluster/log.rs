@@ -45,13 +45,13 @@ async fn append(log: &SharedLog, id: EntryId, size: usize, seen: Serial) -> Told
     let body = Body::Messages(vec![Message::text("x".repeat(size).into())]);
     let content = Content::of(&id, &body);
     let entry = Entry::new("c".into(), seen, Timestamp::from_millis(0), None, id, body);
-    answer(|done| log.append(&entry, content, seen, done)).await.unwrap()
+    answer(|done| log.append(&entry, content, seen, None, done)).await.unwrap()
 }
 
 fn kept(told: &Told) -> (Serial, Serial) {
     match told {
         Told::Kept { previous, serial } => (*previous, *serial),
-        Told::Again(published) => panic!("it was published before: {published:?}"),
+        other => panic!("it was not appended: {other:?}"),
     }
 }
 

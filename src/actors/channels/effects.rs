@@ -10,7 +10,8 @@ use crate::{
         accounts::{Full, Kind},
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
-        channels::shared::{self, Publishing},
+        channels::operations::Task,
+        channels::shared::Publishing,
         channels::undone::Owed,
     },
     core::{
@@ -86,7 +87,7 @@ impl Channel {
         let now = self.now();
         let draft = match self.state.judge(now, publish)? {
             Judged::Known(published) => return Ok(Publishing::Kept(published)),
-            Judged::New(draft) if self.shared.is_none() || shared::stays_here(&draft) => draft,
+            Judged::New(draft) if self.shared.is_none() || draft.is_empty() => draft,
             Judged::New(draft) => return self.ask_to_append(draft, ctx),
         };
         Ok(Publishing::Kept(self.append(now, draft, ctx)))
@@ -118,9 +119,7 @@ impl Channel {
     pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Append(draft) => {
-                    self.append(self.now(), draft, ctx);
-                }
+                Effect::Append(draft) => self.let_leave(draft, ctx),
                 effect if self.commit_queue.is_empty() => self.perform(effect, ctx),
                 effect => {
                     if matches!(effect, Effect::Answer { .. } | Effect::Attached { .. }) {
@@ -130,6 +129,14 @@ impl Channel {
                     self.commit_queue.effect(effect);
                 }
             }
+        }
+    }
+
+    /// Members of a connection leave: at once where nobody else publishes to the log.
+    fn let_leave(&mut self, draft: Draft, ctx: &mut Context<Self>) {
+        match (&self.shared, draft.publisher) {
+            (Some(_), Some(connection)) => self.line_up(Task::Leave(connection), ctx),
+            _ => drop(self.append(self.now(), draft, ctx)),
         }
     }
 
@@ -246,9 +253,7 @@ impl Channel {
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
-            Effect::Append(draft) => {
-                self.append(self.now(), draft, ctx);
-            }
+            Effect::Append(draft) => self.let_leave(draft, ctx),
             Effect::Answer { hub, session, answer } => {
                 self.owed = None;
                 self.answer(hub, session, answer);

@@ -1,5 +1,7 @@
 //! What the keys of a channel are called. Those of one partition share a hash tag, and with it a slot of Redis Cluster.
 
+use bytes::Bytes;
+
 use crate::{core::serial::Place, ids::ChannelName, limits};
 
 pub struct Keys {
@@ -22,14 +24,24 @@ impl Keys {
         self.key("t")
     }
 
-    /// Head and stream.
-    pub fn log(&self) -> Vec<Vec<u8>> {
-        ["h", "s"].map(|kind| self.key(kind)).into()
+    /// What nodes count.
+    pub fn counts(&self) -> Vec<u8> {
+        self.key("a")
     }
 
-    /// Head, stream, ids of even and odd halves, topic.
+    /// Head, stream, members, counts.
+    pub fn log(&self) -> Vec<Vec<u8>> {
+        ["h", "s", "m", "a"].map(|kind| self.key(kind)).into()
+    }
+
+    /// Head, stream, ids of even and odd halves, topic, members.
     pub fn all(&self) -> Vec<Vec<u8>> {
-        ["h", "s", "i0", "i1", "t"].map(|kind| self.key(kind)).into()
+        ["h", "s", "i0", "i1", "t", "m"].map(|kind| self.key(kind)).into()
+    }
+
+    /// App and name of the channel.
+    pub fn name(&self) -> Bytes {
+        self.channel.clone().into_bytes().into()
     }
 }
 

@@ -18,7 +18,8 @@ use crate::{
     core::{
         chain::{Linked, Tail},
         dedupe::{Content, Published},
-        message::{Entry, EntryId},
+        message::{Body, Entry, EntryId},
+        presence::Member,
         serial::{Epoch, Place, Serial},
         window::Window,
     },
@@ -28,11 +29,14 @@ use crate::{
     log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
 };
 
+mod counts;
 mod keys;
 mod lease;
+mod members;
 mod replica;
 mod wire;
 
+pub use counts::{Counts, Seated, Seats};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
@@ -44,11 +48,17 @@ const SCRIPTS: &[&str] = &[
     concat!(include_str!("head.lua"), include_str!("read.lua")),
     include_str!("say.lua"),
     include_str!("renew.lua"),
+    include_str!("seat.lua"),
+    include_str!("leave.lua"),
+    include_str!("owned.lua"),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
 const SAY: usize = 2;
 const RENEW: usize = 3;
+const SEAT: usize = 4;
+const LEAVE: usize = 5;
+const OWNED: usize = 6;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -72,6 +82,8 @@ struct Inner {
 pub enum News {
     /// Somebody has published.
     Published(Written),
+    /// So many use the channel at another node.
+    Counted(NodeId, Counts),
     /// Something may have been published that was not heard.
     Missed,
 }
@@ -80,7 +92,21 @@ pub enum News {
 pub struct Joined {
     /// The newest entry.
     pub head: Serial,
+    /// The newest one that others are judged by ([`Judged`]).
+    pub judged: Place,
     pub log: Box<dyn ChannelLog>,
+    /// Each with its owner; none: this node.
+    pub members: Vec<(Arc<Member>, Option<NodeId>)>,
+    /// What the nodes have told, perhaps also one that is dead by now.
+    pub counts: Vec<(NodeId, Counts)>,
+}
+
+/// What an append says that was judged by what was published before it: who is present, or what a message is.
+pub struct Judged {
+    /// The newest entry of that kind that was known.
+    pub by: Place,
+    /// Of an entry about members: it leaves its connection none.
+    pub is_emptied: bool,
 }
 
 /// What came of an append.
@@ -90,6 +116,10 @@ pub enum Told {
     Kept { previous: Serial, serial: Serial },
     /// It was published before.
     Again(Published),
+    /// Not appended: it was judged by too little.
+    Behind,
+    /// Not appended: the lease of this node is over.
+    Fenced,
 }
 
 /// Called by a task of the log; must be quick.
@@ -102,6 +132,8 @@ struct Slice {
     is_forwards: bool,
     entries: usize,
     bytes: usize,
+    /// And members and counts.
+    with_members: bool,
 }
 
 /// What was read, in the order asked for.
@@ -111,6 +143,9 @@ struct Found {
     /// The place before the oldest entry that there is.
     floor: Place,
     has_more: bool,
+    judged: Place,
+    members: Vec<(Arc<Member>, Option<NodeId>)>,
+    counts: Vec<(NodeId, Counts)>,
 }
 
 impl SharedLog {
@@ -154,11 +189,7 @@ impl SharedLog {
         done: Done<Joined>,
     ) {
         let heard = move |heard| match heard {
-            Heard::Message(bytes) => {
-                if let Some(written) = Written::parse(bytes) {
-                    hears(News::Published(written));
-                }
-            }
+            Heard::Message(bytes) => hears_of(bytes).into_iter().for_each(&hears),
             Heard::Missed => hears(News::Missed),
         };
         let (log, name) = (self.clone(), channel.clone());
@@ -170,6 +201,7 @@ impl SharedLog {
                 is_forwards: false,
                 entries: bounds.entries.min(limits::REPLICA_ENTRIES),
                 bytes: bounds.bytes.min(limits::REPLICA_BYTES),
+                with_members: true,
             };
             let (reader, channel) = (log.clone(), name.clone());
             let found = Box::new(move |found: Result<Found, _>| done(found.map(|found| log.found(name, found))));
@@ -180,7 +212,7 @@ impl SharedLog {
 
     /// The replica of a channel whose newest entries were found.
     fn found(&self, channel: ChannelName, found: Found) -> Joined {
-        let Found { entries, head, .. } = found;
+        let Found { entries, head, judged, members, counts, .. } = found;
         let own = entries.into_iter().take_while(|linked| linked.entry.serial.epoch() == head.epoch());
         let mut own: Vec<Linked> = own.collect();
         own.reverse();
@@ -193,19 +225,22 @@ impl SharedLog {
         };
         let entries = own.into_iter().map(|linked| (came(&linked.entry), linked.entry)).collect();
         self.0.memory.restore(channel.clone(), entries, window);
-        Joined { head, log: self.open(&channel) }
+        Joined { head, judged, log: self.open(&channel), members, counts }
     }
 
     /// Appends an entry, whose serial and time the log gives. What is known by the same id, or for a frame by the same id
-    /// and `content`, is not appended again. `seen` is the newest entry that was seen.
-    pub fn append(&self, entry: &Entry, content: Content, seen: Serial, done: Done<Told>) {
+    /// and `content`, is not appended again, but for presence: what of that is new is judged by who is present. `seen` is the
+    /// newest entry that was seen, `judged` what it was judged by.
+    pub fn append(&self, entry: &Entry, content: Content, seen: Serial, judged: Option<Judged>, done: Done<Told>) {
         let inner = &self.0;
         let keys = Keys::of(&entry.channel);
+        let is_presence = matches!(entry.body, Body::Presence(_));
         let id = match &entry.id {
-            EntryId::Serial => {
+            id if is_presence || *id == EntryId::Serial => {
                 let number = inner.appended.fetch_add(1, Ordering::Relaxed);
                 [b"s", &inner.node.to_bytes()[..], &number.to_be_bytes()].concat()
             }
+            EntryId::Serial => Vec::new(),
             EntryId::Frame { connection, msg_serial } => {
                 [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
             }
@@ -221,7 +256,16 @@ impl SharedLog {
             entry.len().to_string().into(),
             node_bytes(inner.node),
             wire::body(entry),
+            judged.as_ref().map_or_else(Bytes::new, |judged| Bytes::copy_from_slice(&wire::place_bytes(judged.by))),
         ]);
+        let mut script_keys = keys.all();
+        if let Some(judged) = judged.filter(|_| is_presence) {
+            script_keys.extend([lease::LEASES.to_vec(), lease::owned_by(inner.node)]);
+            args.push(keys.name());
+            args.extend(members::changes(entry, inner.node, judged.is_emptied));
+        } else {
+            script_keys.push(lease::LEASES.to_vec());
+        }
         let told = |parts: &[Bytes]| match (&parts.first()?[..], &parts[1..]) {
             (b"kept", [epoch, previous, place]) => {
                 Some(Told::Kept { previous: wire::serial(epoch, previous)?, serial: wire::serial(epoch, place)? })
@@ -230,10 +274,12 @@ impl SharedLog {
                 let len = std::str::from_utf8(len).ok()?.parse().ok()?;
                 Some(Told::Again(Published { serial: wire::serial(epoch, place)?, len }))
             }
+            (b"behind", []) => Some(Told::Behind),
+            (b"fenced", []) => Some(Told::Fenced),
             _ => None,
         };
         let done = Box::new(move |answer| done(understand(answer, told)));
-        inner.appends.call(Call { script: APPEND, keys: keys.all(), args, repeats: true, done });
+        inner.appends.call(Call { script: APPEND, keys: script_keys, args, repeats: true, done });
     }
 
     /// Publishes an entry that is not kept, behind everything that was appended here before; at most once.
@@ -258,7 +304,7 @@ impl SharedLog {
     fn read(&self, channel: &ChannelName, seen: Option<Serial>, slice: Slice, done: Done<Found>) {
         let keys = Keys::of(channel);
         let (age, _) = self.bounds(channel);
-        let Slice { from, to, is_forwards, entries, bytes } = slice;
+        let Slice { from, to, is_forwards, entries, bytes, with_members } = slice;
         let mut args = seen_args(seen);
         args.extend([
             age.to_string().into(),
@@ -267,16 +313,23 @@ impl SharedLog {
             Bytes::from_static(if is_forwards { b"f" } else { b"b" }),
             entries.to_string().into(),
             bytes.to_string().into(),
+            Bytes::from_static(if with_members { b"1" } else { b"" }),
         ]);
-        let channel = channel.clone();
+        let (channel, here) = (channel.clone(), self.0.node);
         let found = move |parts: &[Bytes]| {
-            let (standing, entries) = parts.split_at_checked(4)?;
-            let [epoch, head, floor, more] = standing else { return None };
+            let (standing, rest) = parts.split_at_checked(5)?;
+            let [epoch, head, floor, more, judged] = standing else { return None };
+            let (members, rest) = counted(rest)?;
+            let (counts, entries) = counted(rest)?;
+            let life = wire::serial(epoch, head)?.epoch();
             let entries = entries.iter().map(|bytes| Written::parse(bytes.clone())?.link(&channel));
             Some(Found {
                 head: wire::serial(epoch, head)?,
                 floor: wire::place(floor)?,
                 has_more: &more[..] == b"1",
+                judged: wire::place(judged)?,
+                members: members::read(&channel, life, here, members)?,
+                counts: counts::read_all(counts)?,
                 entries: entries.collect::<Option<_>>()?,
             })
         };
@@ -299,7 +352,31 @@ impl SharedLog {
 impl Slice {
     fn after(position: Serial, bytes: usize) -> Self {
         let from = format!("({}", keys::id(position.place()));
-        Self { from, to: "+".to_owned(), is_forwards: true, entries: limits::REPLICA_ENTRIES, bytes }
+        Self {
+            from,
+            to: "+".to_owned(),
+            is_forwards: true,
+            entries: limits::REPLICA_ENTRIES,
+            bytes,
+            with_members: false,
+        }
+    }
+}
+
+/// A number, and behind it so many parts; then the rest.
+fn counted(parts: &[Bytes]) -> Option<(&[Bytes], &[Bytes])> {
+    let (count, rest) = parts.split_first()?;
+    rest.split_at_checked(std::str::from_utf8(count).ok()?.parse().ok()?)
+}
+
+/// What the topic of a channel tells; none: it is not understood.
+fn hears_of(bytes: Bytes) -> Option<News> {
+    match bytes.split_first()? {
+        (b'c', counts) => {
+            let (node, counts) = counts.split_at_checked(8)?;
+            Some(News::Counted(lease::read_node(node)?, Counts::read(counts)?))
+        }
+        _ => Some(News::Published(Written::parse(bytes)?)),
     }
 }
 

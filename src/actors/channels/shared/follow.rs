@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
-    actors::channels::channel::Channel,
+    actors::channels::{channel::Channel, operations::Task},
     core::{
         chain::{Broken, Chain, Linked, Tail},
         command::Now,
@@ -14,6 +14,7 @@ use crate::{
         serial::Serial,
         window::Gap,
     },
+    error::Fault,
     limits,
     log::{
         Done, StoreError,
@@ -44,19 +45,19 @@ impl Channel {
     pub(in crate::actors::channels) fn ask_log(&mut self, ctx: &Context<Self>) {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
         if let Some(after) = shared.chain.ask() {
-            shared.asks_again = false;
+            shared.held.asks_again = false;
             let channel = ctx.address();
             shared.log.tail(self.state.name(), after, Box::new(move |tail| channel.do_send(CaughtUp(tail))));
         }
     }
 
     /// Takes what links, and looks again later when something is late.
-    fn advance(&mut self, taken: Result<Vec<Arc<Entry>>, Broken>, ctx: &mut Context<Self>) {
+    fn advance(&mut self, taken: Result<Vec<Linked>, Broken>, ctx: &mut Context<Self>) {
         let now = self.now();
         match taken {
             Ok(entries) => {
-                for entry in entries {
-                    self.take(now, entry, ctx);
+                for linked in entries {
+                    self.take(now, linked, ctx);
                 }
                 self.look_later(now, ctx);
             }
@@ -64,13 +65,24 @@ impl Channel {
         }
     }
 
-    fn take(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+    fn take(&mut self, now: Now, Linked { node, entry, .. }: Linked, ctx: &mut Context<Self>) {
+        let Some(shared) = &mut self.shared else { return };
+        let node = (shared.log.node() != node).then_some(node);
+        if entry.is_judged() {
+            shared.judged = entry.serial.place();
+        }
         self.was_used = true;
-        self.state.take(now, &entry);
+        let lost = self.state.follow(now, &entry, node);
         let mut later = || -> Done<()> { Box::new(drop) };
         // A copy is never refused.
         let _ = self.log.append(now.uptime, Arc::clone(&entry), &mut later);
-        self.hand_out(now, entry, ctx);
+        // An entry that tells an owner has nothing to show.
+        if !entry.is_empty() {
+            self.hand_out(now, entry, ctx);
+        }
+        if let Some(lost) = lost {
+            self.line_up(Task::Enter(lost), ctx);
+        }
     }
 
     pub(super) fn hand_out(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
@@ -78,6 +90,15 @@ impl Channel {
             true => self.deliver(now, entry, ctx),
             false => self.commit_queue.kept(entry),
         }
+    }
+
+    /// Who waited until the log was read goes on.
+    fn log_was_read(&mut self, read: Result<(), Fault>, ctx: &mut Context<Self>) {
+        if let Some(shared) = &mut self.shared {
+            shared.held.awaits_log = false;
+        }
+        self.release_held(ctx);
+        self.resume_line(read, ctx);
     }
 
     fn look_later(&mut self, now: Now, ctx: &mut Context<Self>) {
@@ -132,7 +153,7 @@ impl Channel {
     pub(super) fn kept(&mut self, previous: Serial, entry: Entry, ctx: &mut Context<Self>) {
         let now = self.now();
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
-        let taken = shared.chain.push(now.uptime, Linked { previous, entry: Arc::new(entry) });
+        let taken = shared.chain.push(now.uptime, Linked { previous, node: shared.log.node(), entry: Arc::new(entry) });
         self.advance(taken, ctx);
     }
 }
@@ -144,7 +165,11 @@ impl Handler<Heard> for Channel {
         match news {
             _ if self.retired => {}
             News::Published(written) => self.published_elsewhere(written, ctx),
-            News::Missed => self.ask_log(ctx),
+            News::Counted(node, counts) => self.counted_elsewhere(node, counts, ctx),
+            News::Missed => {
+                self.ask_log(ctx);
+                self.tell_own_counts(ctx);
+            }
         }
     }
 }
@@ -162,9 +187,9 @@ impl Handler<CaughtUp> for Channel {
                 let taken = shared.chain.caught_up(now.uptime, tail);
                 let is_whole = taken.is_err() || shared.chain.head().place() >= head.place();
                 self.advance(taken, ctx);
-                let is_enough = is_whole && !self.shared.as_ref().is_some_and(|shared| shared.asks_again);
+                let is_enough = is_whole && !self.shared.as_ref().is_some_and(|shared| shared.held.asks_again);
                 match is_enough {
-                    true => self.release_held(ctx),
+                    true => self.log_was_read(Ok(()), ctx),
                     // It was read in part, or too early.
                     false => self.ask_log(ctx),
                 }
@@ -173,7 +198,7 @@ impl Handler<CaughtUp> for Channel {
                 tracing::debug!(%error, "a channel cannot catch up with its log yet");
                 shared.chain.failed(now.uptime);
                 shared.is_away = true;
-                self.release_held(ctx);
+                self.log_was_read(Err(Fault::Busy), ctx);
                 self.look_later(now, ctx);
             }
         }
@@ -184,21 +209,33 @@ impl Handler<Rejoined> for Channel {
     type Result = ();
 
     fn handle(&mut self, Rejoined(joined): Rejoined, ctx: &mut Self::Context) {
+        let now = self.now();
         let Some(shared) = &mut self.shared else { return };
         shared.is_joining = false;
         match joined {
-            Ok(Joined { head, log }) => {
+            Ok(Joined { head, judged, log, members, counts }) => {
                 shared.is_away = false;
                 tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
                 shared.chain = Chain::new(head);
+                shared.judged = judged;
                 self.log = log;
+                let elsewhere = shared.seating.learn(shared.log.node(), counts);
+                shared.seating.forget_told();
+                self.state.set_elsewhere(elsewhere);
+                let lost = self.state.restore(now.uptime, members);
                 let breaks = self.state.restart(head, Gap::Expired);
                 self.carry_out(breaks, ctx);
+                for lost in lost {
+                    self.line_up(Task::Enter(lost), ctx);
+                }
+                self.expire_in_time(ctx);
+                self.tell_own_counts(ctx);
                 // What was published while it was being read was not taken.
                 self.ask_log(ctx);
             }
             Err(error) => {
                 tracing::debug!(%error, "a channel cannot be joined anew yet");
+                self.resume_line(Err(Fault::Busy), ctx);
                 ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.rejoin(ctx));
             }
         }
