@@ -1,5 +1,6 @@
 //! Servers that share their channels on one `redis-server` (`docs/cluster.md`).
 
+mod changes;
 mod log;
 mod members;
 mod nodes;
@@ -24,6 +25,7 @@ apps:
     namespaces:
       - id: kept
         persisted: true
+        mutableMessages: true
 ";
 const KEY: &str = "abc123.first1:open-sesame-open-sesame";
 

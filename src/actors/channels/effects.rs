@@ -193,7 +193,7 @@ impl Channel {
     }
 
     /// Does what has waited and waits no longer.
-    fn release(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
         let now = self.now();
         while let Some(ready) = self.commit_queue.next() {
             match ready {
@@ -258,6 +258,7 @@ impl Channel {
                 self.owed = None;
                 self.answer(hub, session, answer);
             }
+            Effect::Complete(append) => self.complete_first(append, ctx),
             Effect::OccupancyChanged => self.count_soon(ctx),
             Effect::Attached { hub, ref start, ref attached } => {
                 // Until the past is read, which may go wrong.
@@ -315,7 +316,7 @@ impl Channel {
                 }
                 Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
             },
-            Effect::Append(_) | Effect::Answer { .. } | Effect::OccupancyChanged => {}
+            Effect::Append(_) | Effect::Answer { .. } | Effect::Complete(_) | Effect::OccupancyChanged => {}
         }
     }
 }

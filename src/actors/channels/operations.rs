@@ -39,6 +39,8 @@ pub(in crate::actors) struct Operations {
     pub is_asking: bool,
     /// The first was judged by too little: it waits until the log was read.
     pub is_behind: bool,
+    /// The shared log has not what the first appends to.
+    pub is_bare: bool,
 }
 
 struct Waiting {

@@ -218,7 +218,7 @@ impl Handler<Answered> for Channel {
             }
             Ok(Some(Told::Again(published))) => Ok(published),
             // These are answers to what was judged.
-            Ok(Some(Told::Behind | Told::Fenced)) => Err(Fault::Internal),
+            Ok(Some(Told::Behind | Told::Fenced | Told::Bare)) => Err(Fault::Internal),
             Ok(None) => {
                 let serial = self.state.head();
                 entry.serial = serial;

@@ -92,8 +92,11 @@ impl ChannelState {
 
     /// A draft that was judged was not published.
     pub fn forgo(&mut self, draft: &Entry) {
-        if let (Body::Presence(_), Some(connection)) = (&draft.body, draft.publisher) {
-            self.members.settle(connection);
+        match (&draft.body, draft.publisher) {
+            (Body::Presence(_), Some(connection)) => self.members.settle(connection),
+            // It may be another by the time that it is judged again.
+            (Body::Operation(operation), _) => self.versions.judged(operation.target),
+            _ => {}
         }
     }
 

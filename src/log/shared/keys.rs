@@ -29,14 +29,32 @@ impl Keys {
         self.key("a")
     }
 
-    /// Head, stream, members, counts.
-    pub fn log(&self) -> Vec<Vec<u8>> {
-        ["h", "s", "m", "a"].map(|kind| self.key(kind)).into()
+    pub fn members(&self) -> Vec<u8> {
+        self.key("m")
     }
 
-    /// Head, stream, ids of even and odd halves, topic, members.
+    /// The versions of a message, whose place and index are to be appended.
+    pub fn versions(&self) -> Vec<u8> {
+        self.key_of_message("v")
+    }
+
+    /// The annotations of a message; the same.
+    pub fn annotations(&self) -> Vec<u8> {
+        self.key_of_message("w")
+    }
+
+    fn key_of_message(&self, kind: &str) -> Vec<u8> {
+        [self.key(kind), b":".to_vec()].concat()
+    }
+
+    /// Head, stream, members, counts, messages that were changed or annotated.
+    pub fn log(&self) -> Vec<Vec<u8>> {
+        ["h", "s", "m", "a", "k"].map(|kind| self.key(kind)).into()
+    }
+
+    /// Head, stream, ids of even and odd halves, topic, messages that were changed or annotated.
     pub fn all(&self) -> Vec<Vec<u8>> {
-        ["h", "s", "i0", "i1", "t", "m"].map(|kind| self.key(kind)).into()
+        ["h", "s", "i0", "i1", "t", "k"].map(|kind| self.key(kind)).into()
     }
 
     /// App and name of the channel.

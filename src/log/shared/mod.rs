@@ -19,6 +19,7 @@ use crate::{
         chain::{Linked, Tail},
         dedupe::{Content, Published},
         message::{Body, Entry, EntryId},
+        operation::Change,
         presence::Member,
         serial::{Epoch, Place, Serial},
         window::Window,
@@ -26,13 +27,18 @@ use crate::{
     engines::redis::{self, Call, CallError, Heard, Line, Redis},
     ids::{AppId, ChannelName, NodeId},
     limits,
-    log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
+    log::{
+        ChannelLog, Log, StoreError,
+        disk::{RetentionOf, encoding},
+        memory::MemoryLog,
+    },
 };
 
 mod counts;
 mod keys;
 mod lease;
 mod members;
+mod messages;
 mod replica;
 mod wire;
 
@@ -40,6 +46,7 @@ pub use counts::{Counts, Seated, Seats};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
+pub use messages::Touched;
 use replica::Replica;
 pub use wire::Written;
 
@@ -51,6 +58,8 @@ const SCRIPTS: &[&str] = &[
     include_str!("seat.lua"),
     include_str!("leave.lua"),
     include_str!("owned.lua"),
+    include_str!("messages.lua"),
+    include_str!("keep.lua"),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
@@ -59,6 +68,8 @@ const RENEW: usize = 3;
 const SEAT: usize = 4;
 const LEAVE: usize = 5;
 const OWNED: usize = 6;
+const MESSAGES: usize = 7;
+const KEEP: usize = 8;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -107,6 +118,8 @@ pub struct Judged {
     pub by: Place,
     /// Of an entry about members: it leaves its connection none.
     pub is_emptied: bool,
+    /// Of an append: it is to bring the whole message. Others always do.
+    pub is_whole: bool,
 }
 
 /// What came of an append.
@@ -120,6 +133,8 @@ pub enum Told {
     Behind,
     /// Not appended: the lease of this node is over.
     Fenced,
+    /// Not appended: what it is appended to is not at hand, so it has to bring the whole message.
+    Bare,
 }
 
 /// Called by a task of the log; must be quick.
@@ -144,6 +159,8 @@ struct Found {
     floor: Place,
     has_more: bool,
     judged: Place,
+    /// Some messages were changed or annotated.
+    is_touched: bool,
     members: Vec<(Arc<Member>, Option<NodeId>)>,
     counts: Vec<(NodeId, Counts)>,
 }
@@ -204,18 +221,28 @@ impl SharedLog {
                 with_members: true,
             };
             let (reader, channel) = (log.clone(), name.clone());
-            let found = Box::new(move |found: Result<Found, _>| done(found.map(|found| log.found(name, found))));
+            let found = Box::new(move |found: Result<Found, _>| match found {
+                Ok(found) => log.found(name, found, done),
+                Err(error) => done(Err(error)),
+            });
             reader.read(&channel, seen, newest, found);
         };
         self.0.tail.subscribe(Keys::of(channel).topic(), Box::new(heard), Box::new(read));
     }
 
-    /// The replica of a channel whose newest entries were found.
-    fn found(&self, channel: ChannelName, found: Found) -> Joined {
-        let Found { entries, head, judged, members, counts, .. } = found;
-        let own = entries.into_iter().take_while(|linked| linked.entry.serial.epoch() == head.epoch());
-        let mut own: Vec<Linked> = own.collect();
-        own.reverse();
+    /// The replica of a channel whose newest entries were found, newest first.
+    fn found(&self, channel: ChannelName, mut found: Found, done: Done<Joined>) {
+        let epoch = found.head.epoch();
+        let own = found.entries.into_iter().take_while(|linked| linked.entry.serial.epoch() == epoch);
+        found.entries = own.collect();
+        found.entries.reverse();
+        let entries = found.entries.iter().map(|linked| Arc::clone(&linked.entry)).collect();
+        let (log, name) = (self.clone(), channel.clone());
+        self.complete(&name, entries, move |_| done(Ok(log.replica(channel, found))));
+    }
+
+    fn replica(&self, channel: ChannelName, found: Found) -> Joined {
+        let Found { entries: own, head, judged, members, counts, .. } = found;
         let floor = own.first().map_or(head.place(), |oldest| oldest.previous.place());
         let window = Window::resume(head.epoch(), Some(head), Some(Serial::at(head.epoch(), floor)));
         let (uptime, now) = (self.0.clock.uptime(), self.0.reads.now());
@@ -235,19 +262,23 @@ impl SharedLog {
         let inner = &self.0;
         let keys = Keys::of(&entry.channel);
         let is_presence = matches!(entry.body, Body::Presence(_));
+        // The same id for something else that is done is another.
+        let content_of =
+            |id: &str| if entry.is_judged() { [id.as_bytes(), &content.to_bytes()].concat() } else { id.into() };
         let id = match &entry.id {
-            id if is_presence || *id == EntryId::Serial => {
+            EntryId::Frame { connection, msg_serial } if !is_presence => {
+                [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
+            }
+            EntryId::Base(id) if !is_presence => [b"b", &content_of(id)[..]].concat(),
+            EntryId::Item(id) if !is_presence => [b"i", &content_of(id)[..]].concat(),
+            _ => {
                 let number = inner.appended.fetch_add(1, Ordering::Relaxed);
                 [b"s", &inner.node.to_bytes()[..], &number.to_be_bytes()].concat()
             }
-            EntryId::Serial => Vec::new(),
-            EntryId::Frame { connection, msg_serial } => {
-                [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
-            }
-            EntryId::Base(id) => [b"b", &id.as_bytes()[..]].concat(),
-            EntryId::Item(id) => [b"i", &id.as_bytes()[..]].concat(),
         };
         let (age, bytes) = self.bounds(&entry.channel);
+        let whole = judged.as_ref().filter(|judged| judged.is_whole).and_then(|_| encoding::encode_whole(entry));
+        let is_whole = entry.operation().is_some_and(|operation| operation.change != Change::Append) || whole.is_some();
         let mut args = seen_args(Some(seen));
         args.extend([
             age.to_string().into(),
@@ -255,16 +286,19 @@ impl SharedLog {
             id.into(),
             entry.len().to_string().into(),
             node_bytes(inner.node),
-            wire::body(entry),
+            whole.map_or_else(|| wire::body(entry), Bytes::from),
             judged.as_ref().map_or_else(Bytes::new, |judged| Bytes::copy_from_slice(&wire::place_bytes(judged.by))),
         ]);
         let mut script_keys = keys.all();
+        script_keys.push(lease::LEASES.to_vec());
         if let Some(judged) = judged.filter(|_| is_presence) {
-            script_keys.extend([lease::LEASES.to_vec(), lease::owned_by(inner.node)]);
-            args.push(keys.name());
+            script_keys.extend([keys.members(), lease::owned_by(inner.node)]);
+            args.extend([Bytes::from_static(b"p"), keys.name()]);
             args.extend(members::changes(entry, inner.node, judged.is_emptied));
-        } else {
-            script_keys.push(lease::LEASES.to_vec());
+        } else if entry.is_judged() {
+            let (lists, touched) = messages::touches(&keys, entry, is_whole);
+            script_keys.extend(lists);
+            args.extend(touched);
         }
         let told = |parts: &[Bytes]| match (&parts.first()?[..], &parts[1..]) {
             (b"kept", [epoch, previous, place]) => {
@@ -276,6 +310,7 @@ impl SharedLog {
             }
             (b"behind", []) => Some(Told::Behind),
             (b"fenced", []) => Some(Told::Fenced),
+            (b"bare", []) => Some(Told::Bare),
             _ => None,
         };
         let done = Box::new(move |answer| done(understand(answer, told)));
@@ -317,8 +352,8 @@ impl SharedLog {
         ]);
         let (channel, here) = (channel.clone(), self.0.node);
         let found = move |parts: &[Bytes]| {
-            let (standing, rest) = parts.split_at_checked(5)?;
-            let [epoch, head, floor, more, judged] = standing else { return None };
+            let (standing, rest) = parts.split_at_checked(6)?;
+            let [epoch, head, floor, more, judged, touched] = standing else { return None };
             let (members, rest) = counted(rest)?;
             let (counts, entries) = counted(rest)?;
             let life = wire::serial(epoch, head)?.epoch();
@@ -328,6 +363,7 @@ impl SharedLog {
                 floor: wire::place(floor)?,
                 has_more: &more[..] == b"1",
                 judged: wire::place(judged)?,
+                is_touched: &touched[..] == b"1",
                 members: members::read(&channel, life, here, members)?,
                 counts: counts::read_all(counts)?,
                 entries: entries.collect::<Option<_>>()?,

@@ -1,7 +1,7 @@
 //! How a channel follows a log that other nodes write to as well: what it hears, what it reads because it was late or lost, and
 //! the break when it cannot go on.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
@@ -9,8 +9,9 @@ use crate::{
     actors::channels::{channel::Channel, operations::Task},
     core::{
         chain::{Broken, Chain, Linked, Tail},
-        command::Now,
+        command::{Effect, Now},
         message::Entry,
+        operation::{Latest, MessageRef},
         serial::Serial,
         window::Gap,
     },
@@ -18,7 +19,7 @@ use crate::{
     limits,
     log::{
         Done, StoreError,
-        shared::{Joined, News, Written},
+        shared::{Joined, News, Touched, Written},
     },
 };
 
@@ -34,6 +35,11 @@ struct CaughtUp(Result<Tail, StoreError>);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Rejoined(Result<Joined, StoreError>);
+
+/// The message of an append that waits to be delivered, as it was before; none: it could not be read.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Completed(Option<Latest>);
 
 pub(super) fn hears(channel: Addr<Channel>) -> impl Fn(News) + Send + 'static {
     // What finds the mailbox full is missed, and read when the next one does not link.
@@ -73,16 +79,47 @@ impl Channel {
         }
         self.was_used = true;
         let lost = self.state.follow(now, &entry, node);
+        self.recall_annotated(&entry, ctx);
+        let is_known = self.complete(&entry);
         let mut later = || -> Done<()> { Box::new(drop) };
         // A copy is never refused.
         let _ = self.log.append(now.uptime, Arc::clone(&entry), &mut later);
         // An entry that tells an owner has nothing to show.
-        if !entry.is_empty() {
+        if !is_known {
+            self.carry_out([Effect::Complete(entry)], ctx);
+        } else if !entry.is_empty() {
             self.hand_out(now, entry, ctx);
         }
         if let Some(lost) = lost {
             self.line_up(Task::Enter(lost), ctx);
         }
+    }
+
+    /// Finds out what an append has made of its message; false: the message has to be read.
+    fn complete(&self, entry: &Entry) -> bool {
+        let Some(append) = entry.operation().filter(|operation| !operation.is_complete()) else { return true };
+        let Some(latest) = self.log.at_hand(append.target) else { return false };
+        append.grow(&latest, Some(&self.worker.broker.accounts.app(self.state.name().app())));
+        true
+    }
+
+    /// Reads the message of an append, which is delivered then, and whatever comes behind it after it.
+    pub(in crate::actors::channels) fn complete_first(&mut self, append: Arc<Entry>, ctx: &Context<Self>) {
+        let (Some(shared), Some(operation)) = (&self.shared, append.operation()) else { return };
+        let (target, place, channel) = (operation.target, append.serial.place(), ctx.address());
+        let read = move |read: Result<HashMap<MessageRef, Touched>, StoreError>| {
+            let known = read.ok().and_then(|read| read.get(&target)?.latest(target, Some(place)));
+            channel.do_send(Completed(known));
+        };
+        shared.log.messages(self.state.name(), vec![target], Box::new(read));
+        self.commit_queue.reading(Effect::Complete(append));
+    }
+
+    /// What other nodes have annotated is told here as well: what is not known of it is read.
+    fn recall_annotated(&mut self, entry: &Entry, ctx: &mut Context<Self>) {
+        let mut targets: Vec<_> = entry.annotations().iter().map(|annotation| annotation.target).collect();
+        targets.retain(|target| self.state.annotated(*target).is_none());
+        self.recall_summaries(targets, ctx);
     }
 
     pub(super) fn hand_out(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
@@ -202,6 +239,22 @@ impl Handler<CaughtUp> for Channel {
                 self.look_later(now, ctx);
             }
         }
+    }
+}
+
+impl Handler<Completed> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Completed(known): Completed, ctx: &mut Self::Context) {
+        let now = self.now();
+        if let Some(Effect::Complete(entry)) = self.commit_queue.read() {
+            if let (Some(append), Some(latest)) = (entry.operation(), known) {
+                append.grow(&latest, Some(&self.worker.broker.accounts.app(self.state.name().app())));
+            }
+            // What cannot be read is told as it was appended.
+            self.deliver(now, entry, ctx);
+        }
+        self.release(ctx);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     core::{
         channel::Judged,
         dedupe::Published,
-        message::{Body, Draft, Entry},
+        message::{Draft, Entry},
     },
     error::Fault,
     ids::{ConnectionId, Timestamp},
@@ -64,9 +64,6 @@ impl Channel {
             None => return,
             Some(Task::Publish { publish, .. }) => {
                 let publish = publish.clone();
-                let is_shared = matches!(publish.body, Body::Presence(_));
-                let what = "updates, deletes and appends of messages, and annotations,";
-                let known = known.and(if is_shared { Ok(()) } else { Err(Fault::NotShared { what }) });
                 match known.and_then(|()| self.state.judge(now, publish)) {
                     Ok(Judged::New(draft)) if draft.is_empty() => {
                         let published = self.append(now, draft, ctx);
@@ -104,7 +101,8 @@ impl Channel {
         let (content, head) = (draft.content, shared.chain.head());
         let entry = Entry::of(draft, head, self.worker.broker.clock.now());
         let is_emptied = entry.publisher.is_some_and(|of| self.state.members().is_emptied_by(of, entry.presence()));
-        let judged = log::Judged { by: shared.judged, is_emptied };
+        let is_whole = self.state.versions.grow(&entry) || mem::take(&mut self.operations.is_bare);
+        let judged = log::Judged { by: shared.judged, is_emptied, is_whole };
         let channel = ctx.address();
         let done = Box::new(move |told| channel.do_send(Appended(told)));
         shared.log.append(&entry, content, head, Some(judged), done);
@@ -172,6 +170,10 @@ impl Handler<Appended> for Channel {
                 shared.held.asks_again = true;
                 self.operations.is_behind = true;
                 self.ask_log(ctx);
+            }
+            Ok(Told::Bare) => {
+                self.operations.is_bare = true;
+                self.go_on_in_line(ctx);
             }
             Ok(Told::Fenced) => {
                 let channel = ctx.address();
