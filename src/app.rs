@@ -22,6 +22,7 @@ use crate::{
         channels::{Reaper, directory::Directory},
         connections::Connections,
         metrics::Metrics,
+        nodes,
         refusals::Refusals,
         relief,
         stats::{Stats, TellBy},
@@ -44,7 +45,7 @@ use crate::{
     limits,
     live::Live,
     log::{Log, memory::MemoryLog},
-    ops::logs::Dropped,
+    ops::{Admin, admin::door::Door, logs::Dropped},
     protocols::{
         ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
@@ -52,6 +53,7 @@ use crate::{
     store::Store,
 };
 
+mod admin;
 mod cluster;
 mod listen;
 mod memory;
@@ -63,6 +65,7 @@ mod running;
 mod site;
 mod storage;
 
+use admin::AdminHooks;
 use listen::Bound;
 use older::{Older, Read};
 use operations::Operations;
@@ -86,7 +89,17 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 /// # Errors
 /// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
 pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> anyhow::Result<Running> {
-    let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, mut cluster } = prepared;
+    let Prepared {
+        mut loaded,
+        certificate,
+        apps,
+        ably_key,
+        blacklist,
+        moderation,
+        mongodb,
+        console_password,
+        mut cluster,
+    } = prepared;
     let relay = &mut loaded.config.relay;
     if relay.enabled && relay.api_key.expose_secret().is_empty() {
         // A relay that nobody can push to would be of no use: without a key there is no start.
@@ -96,6 +109,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
     let accounts = Arc::new(accounts(config));
+    let fingerprint = cluster.secret.as_ref().map(ServerSecret::fingerprint);
     let Tenants { apps, ably, local_app, local_key } =
         tenants(config, apps, ably_key, cluster.secret.take(), &clock, &leeway, &accounts)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
@@ -109,7 +123,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         (Arc::new(memory), None)
     };
     let copies = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
-    let log = match cluster::log(config, cluster, copies, Arc::clone(&namespaces), clock.clone()) {
+    let log = match cluster::log(config, cluster, fingerprint, copies, Arc::clone(&namespaces), clock.clone())? {
         Some(shared) => Arc::new(shared),
         None => log,
     };
@@ -123,10 +137,14 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let store = storage.as_ref().map(|storage| Arc::clone(&storage.store));
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts, store));
     broker.stats.do_send(TellBy(Arc::downgrade(&broker)));
+    relief::at_once(&broker);
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
-    if let Some(reaper) = Reaper::new(&broker) {
+    if let (Some(reaper), Some(shared)) = (Reaper::new(&broker), broker.log.shared()) {
+        nodes::attend(&broker, shared.nodes());
         every(limits::LEASE_RENEWAL, async move || reaper.wake().await);
+        let (kept, clock) = (Arc::clone(&broker), broker.clock.clone());
+        every(Duration::from_secs(1), async move || kept.keep_connections(&clock));
     }
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
@@ -160,7 +178,21 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         own_hosts: Arc::clone(&own_hosts),
         trusted_proxies: Arc::clone(&trusted_proxies),
     };
+    let is_open = loaded.mode == "local" && config.server.host.is_loopback();
+    let admin = Admin {
+        door: Arc::new(Door::new(console_password, is_open, broker.clock.clone())),
+        broker: Arc::clone(&broker),
+        hooks: Arc::new(AdminHooks {
+            broker: Arc::clone(&broker),
+            ably: Arc::clone(&ably),
+            apps: Arc::clone(&apps),
+            revocations: revocations.clone(),
+            own_hosts: Arc::clone(&own_hosts),
+            trusted_proxies: Arc::clone(&trusted_proxies),
+        }),
+    };
     let site = Site {
+        admin,
         revocations,
         nonces,
         ops_state: operations.state(),

@@ -1,9 +1,10 @@
 //! The command line: `serve` (default), `config check|show`, `data check|compact`,
-//! `token mint|static|inspect`, `certificate self-signed`, `health`.
+//! `token mint|static|inspect`, `certificate self-signed`, `health`, `admin …`, `completions`.
 //!
 //! Here: arguments and which command runs. Commands give a report that is written to the streams, so tests run them
 //! without a process. The exit code: 0 is good, 1 is explained on stderr, 2 is a usage error (clap's).
 
+mod admin;
 mod banner;
 mod certificate;
 mod data;
@@ -19,7 +20,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use banner::{banner, ready_token};
 
@@ -51,6 +52,7 @@ Examples:
   letshare-server                               serves on http://127.0.0.1:8080 and prints how to connect
   letshare-server config check                  tells every fault of the settings at once
   letshare-server token mint --user anna        makes a LetShare token
+  letshare-server admin connections             shows who is connected
   MODE=production letshare-server serve         serves other machines";
 
 const OF_OLDER_SERVERS: &str = "Options of older servers";
@@ -96,6 +98,10 @@ enum Command {
     /// Make and examine tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// See and do what an operator may on a running server, by its admin API.
+    Admin(Box<admin::Command>),
+    /// Print the completions for a shell, for example `letshare-server completions bash`.
+    Completions { shell: clap_complete::Shell },
     /// Ask a running server whether it is well; exit code 0 if so (for HEALTHCHECK).
     Health {
         /// Another server or path than the configured one, as http://host:port/health.
@@ -215,7 +221,7 @@ fn run<'a>(
             Err(complaints) => Err(complaints),
         }
     } else {
-        report(cli, environment, clock)
+        report(cli, environment, clock, out)
     };
     let Report { out: said, notes, good } = report.unwrap_or_else(|complaints| Report::from(Err(complaints)));
     // What the command comes to stands last, where both streams go to one terminal: its answer, or why it refuses.
@@ -230,7 +236,7 @@ fn run<'a>(
 }
 
 /// Does what a command says, but for serving.
-fn report(cli: &Cli, environment: &Environment, clock: &Clock) -> Result<Report, Complaints> {
+fn report(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write) -> Result<Report, Complaints> {
     let flags = cli.settings.pairs();
     let loaded = || config::load(environment, &flags);
     Ok(match &cli.command {
@@ -244,6 +250,12 @@ fn report(cli: &Cli, environment: &Environment, clock: &Clock) -> Result<Report,
         }
         Some(Command::Config(ConfigCommand::Show)) => Report::good(show(&loaded()?)),
         Some(Command::Data(command)) => data::run(*command, &loaded()?.config.data, clock).into(),
+        Some(Command::Admin(command)) => admin::run(command, &loaded()?.config, out),
+        Some(Command::Completions { shell }) => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "letshare-server", &mut text);
+            Report::good(String::from_utf8_lossy(&text))
+        }
         Some(Command::Token(command)) => token::run(command, &loaded()?.config, clock),
         Some(Command::Health { url }) => health::ask(&loaded()?.config, url.as_deref()).into(),
     })

@@ -164,6 +164,20 @@ reply_table! {
         NotMutable => (93002, 400),
         #[error("{what} are not possible here: this server shares its channels with others (cluster.engine)")]
         NotShared { what: &'static str } => (40000, 400),
+        #[error("invalid object message: {field}: found {found}; allowed: {rule}")]
+        InvalidObject { field: &'static str, found: Found, rule: &'static str } => (92000, 400),
+        #[error("the objects of the channel have as many {what} as they may have ({limit}); deleted and removed ones count for a day")]
+        ObjectsFull { what: &'static str, limit: usize } => (92001, 400),
+        #[error("the object {id} was deleted")]
+        ObjectDeleted { id: Box<str> } => (92002, 400),
+        #[error("the channel has no object with this id: found {found}")]
+        ObjectUnknown { found: Found } => (92004, 404),
+        #[error("the path leads to nothing: found {found}")]
+        PathUnknown { found: Found } => (92005, 400),
+        #[error("the operation needs an objectId or a path")]
+        NoObjectNamed => (92006, 400),
+        #[error("what the path leads to cannot be changed in this way: found {found}; allowed: {rule}")]
+        UnfitForPath { found: &'static str, rule: &'static str } => (92007, 400),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),
         #[error("{what} is off; set {setting} to turn it on")]
@@ -178,6 +192,8 @@ reply_table! {
         ShuttingDown => (80003, 503),
         #[error("nothing was heard from the client for too long")]
         Silent => (80003, 503),
+        #[error("the operator of this server has ended the connection")]
+        DisconnectedByOperator => (80003, 503),
         #[error("a frame is larger than {limit} bytes")]
         FrameTooLarge { limit: usize } => (40009, 413),
         #[error("the WebSocket protocol was broken")]
@@ -211,6 +227,10 @@ reply_table! {
 }
 
 impl Fault {
+    pub fn invalid_object(field: &'static str, found: &str, rule: &'static str) -> Self {
+        Self::InvalidObject { field, found: Found::text(found), rule }
+    }
+
     /// The code of Ably's published list.
     pub fn ably_code(&self) -> u32 {
         self.row().0
@@ -296,6 +316,7 @@ mod tests {
             Fault::DiskFull,
             Fault::ShuttingDown,
             Fault::Silent,
+            Fault::DisconnectedByOperator,
             Fault::FrameTooLarge { limit: 1 },
             Fault::ProtocolBroken,
             Fault::ConnectionExpired,
@@ -304,6 +325,13 @@ mod tests {
             Fault::ReaderTooSlow,
             Fault::PositionExpired,
             Fault::PositionUnreadable { found: Found::nothing() },
+            Fault::InvalidObject { field: "x", found: Found::nothing(), rule: "x" },
+            Fault::ObjectsFull { what: "objects", limit: 1 },
+            Fault::ObjectDeleted { id: "x".into() },
+            Fault::ObjectUnknown { found: Found::nothing() },
+            Fault::PathUnknown { found: Found::nothing() },
+            Fault::NoObjectNamed,
+            Fault::UnfitForPath { found: "x", rule: "x" },
             Fault::BacklogTooLong,
             Fault::UntilAttachTooOld,
             Fault::PresenceWithoutClientId,

@@ -157,9 +157,12 @@ impl SessionId {
         Self(LAST.fetch_add(1, Ordering::Relaxed))
     }
 
-    #[cfg(test)]
     pub const fn from_number(number: u64) -> Self {
         Self(number)
+    }
+
+    pub const fn number(self) -> u64 {
+        self.0
     }
 }
 

@@ -27,6 +27,25 @@ pub const CHAIN_EARLY: usize = 1_000;
 /// How long it waits before it reads again what could not be read.
 pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a node looks whether Redis takes what it writes.
+pub const NODE_BEAT: Duration = Duration::from_secs(1);
+
+/// A node that Redis has not answered for so long is not ready.
+pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
+
+/// How long a node waits for what it asks the others.
+pub const NODE_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long the nodes know of a connection without being told of it again, and how often they are told.
+pub const CONNECTION_ROW: Duration = Duration::from_mins(3);
+pub const CONNECTION_ROW_AGAIN: Duration = Duration::from_mins(1);
+
+/// Revocations that the nodes of a cluster share, of all keys.
+pub const SHARED_REVOCATIONS: usize = 200_000;
+
+/// The parts that the rows of connections are divided into.
+pub const CONNECTION_PARTS: u32 = 64;
+
 /// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
 pub const PARTITIONS: u32 = 64;
 
@@ -169,6 +188,32 @@ pub const MESSAGE_TOTAL_BYTES: usize = 1024 * 1024;
 pub const APPENDS_READ: usize = 64;
 pub const APPEND_WEIGHT: usize = 1024;
 
+/// Objects of a channel, and the bytes that they may have in all, as they are kept in memory; what was removed or deleted is
+/// among them until its time is over.
+pub const OBJECTS: usize = 20_000;
+pub const OBJECTS_BYTES: usize = 13 << 19;
+
+/// What an object, and an entry of a map, cost beside their texts and data.
+pub const OBJECT_COST: usize = 384;
+pub const OBJECT_ENTRY_COST: usize = 160;
+
+/// How long what was removed or deleted is remembered, which clients are told (`docs/protocols/ably.md §10.7`), and how often
+/// is looked for what is older.
+pub const OBJECTS_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+pub const OBJECTS_LOOK: Duration = Duration::from_secs(60 * 60);
+
+/// An object that could not be reached from root for so long is deleted.
+pub const OBJECT_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
+
+/// Objects that were not changed for so long are kept on disk no longer.
+pub const OBJECTS_UNUSED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Maps that are shown inside each other, in an answer to a request; a deeper one is shown by its id.
+pub const OBJECTS_NESTED: usize = 64;
+
+/// What the nonce of an object that a client creates has at least, in characters.
+pub const OBJECT_NONCE: usize = 16;
+
 /// Presence data of one frame, in bytes; clients put many enters into one.
 pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 
@@ -214,6 +259,15 @@ pub const STATES_SHED: usize = 1_024;
 /// cheapest to lose goes until it keeps less.
 pub const RELIEF_CHECK: Duration = Duration::from_secs(1);
 pub const NEARLY_FULL: usize = 90;
+
+/// Whoever finds no room has it made at once. So long others may have locked what it is made of; and this is the least time
+/// between two attempts to make room for the whole server of which the first found nothing.
+pub const RELIEF_WAIT: Duration = Duration::from_millis(5);
+pub const RELIEF_PAUSE: Duration = Duration::from_millis(10);
+
+/// The windows of an app shrink again at once when the last time was worth it: so many bytes for each window that was looked
+/// at. Otherwise once in [`RELIEF_CHECK`].
+pub const SHRINK_WORTH: usize = 1024;
 
 /// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
@@ -602,6 +656,29 @@ pub const RETRY_AFTER_MAX: u64 = 60;
 /// Items on a page of a list: unless asked otherwise, and at most (`docs/protocols/ably.md §5.11`).
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// Items on a page of the admin API, and connections of one worker thread that are looked at for it: those that a filter does
+/// not want count as well.
+pub const ADMIN_PAGE: usize = 100;
+pub const LISTED_AT_ONCE: usize = 1_000;
+
+/// How long a connection to the port of TLS may wait with its first byte.
+pub const TLS_BEGIN: Duration = Duration::from_secs(3);
+
+/// Bytes of a body of the admin API.
+pub const ADMIN_BODY: usize = 128 * 1024;
+
+/// How long a session of the admin API lasts, and how many there are at most: the oldest goes.
+pub const ADMIN_SESSION: Duration = Duration::from_secs(12 * 3_600);
+pub const ADMIN_SESSIONS: usize = 64;
+
+/// Passwords that one network may try, and networks whose attempts are remembered; beyond them nobody new may try.
+pub const LOGINS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+pub const LOGIN_BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
+pub const LOGIN_NETWORKS: usize = 4_096;
+
+/// Bytes that are kept of what a client calls itself; they are part of [`CONNECTION_COST`].
+pub const AGENT_BYTES: usize = 128;
 
 /// What is handed out of a page at a time, in bytes of memory, as the cost of an entry counts them; the next when the
 /// client has taken it. And what is given to its socket at a time.

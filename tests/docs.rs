@@ -9,8 +9,10 @@ use std::{
 
 use regex::Regex;
 
+mod errors;
 mod features;
 mod findings;
+mod links;
 mod pages;
 mod paths;
 mod readme;

@@ -7,6 +7,7 @@ mod bodies;
 mod endings;
 mod floods;
 mod frames;
+mod full;
 mod http;
 mod readers;
 mod siege;

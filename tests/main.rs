@@ -5,6 +5,7 @@ mod ably_comet;
 mod ably_events;
 mod ably_realtime;
 mod ably_rest;
+mod admin;
 mod architecture;
 mod chat;
 mod chat_archive;

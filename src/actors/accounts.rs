@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-pub use crate::core::budget::{Account, AppAccounts, Charge, Full, Kind, Tab};
+pub use crate::core::budget::{Account, AppAccounts, Charge, Full, Kind, Relief, Tab};
 use crate::{
     core::budget::Level,
     ids::{AppId, Network},
@@ -153,7 +153,7 @@ impl Accounts {
         }
         apps.entry(id).or_insert_with(|| {
             let shares = self.shares.get();
-            let account = self.server.open(Level::App, shares.app);
+            let account = self.server.open_app(id, shares.app);
             shares.bound_app(&account);
             App::new(account)
         })

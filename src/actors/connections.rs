@@ -126,6 +126,27 @@ impl Connections {
         self.0.lock().end(connection, session, now, Reach::Ended)
     }
 
+    /// Another node has the connection from now on: a transport that it has here ends.
+    pub fn moved(&self, connection: ConnectionId) {
+        let mut all = self.0.lock();
+        let is_its = |known: &Known| !matches!(known.reach, Reach::Ended(_));
+        if all.known.get(&connection).is_some_and(is_its)
+            && let Some(Known { reach: Reach::Open(handle), .. }) = all.known.remove(&connection)
+        {
+            drop(all);
+            handle.supersede();
+        }
+    }
+
+    /// Those that are open, of one of so many parts.
+    pub fn open_of_part(&self, part: u64, parts: u64) -> Vec<(ConnectionId, Owner)> {
+        let all = self.0.lock();
+        let of_part = |id: &ConnectionId| u64::from(id.to_bytes()[0]) * 256 + u64::from(id.to_bytes()[1]);
+        let open =
+            all.known.iter().filter(|(id, known)| of_part(id) % parts == part && matches!(known.reach, Reach::Open(_)));
+        open.map(|(id, known)| (*id, known.owner.clone())).collect()
+    }
+
     /// Forgets those whose time is over; of these, the ones that were lost.
     pub fn forget(&self, now: Duration) -> Vec<(ConnectionId, Owner)> {
         let All { known, ending } = &mut *self.0.lock();
@@ -143,7 +164,9 @@ impl Connections {
     /// Forgets some of those that are lost, the longest gone first, before their time is over. Who comes back to one is known by
     /// its key alone, as after a restart. Whether there were any.
     pub fn shed(&self) -> bool {
-        let All { known, ending } = &mut *self.0.lock();
+        // Whoever asks may have them locked itself.
+        let Some(mut all) = self.0.try_lock_for(limits::RELIEF_WAIT) else { return false };
+        let All { known, ending } = &mut *all;
         let mut shed = 0;
         ending.retain(|(_, connection)| {
             let is_shed = shed < limits::STATES_SHED

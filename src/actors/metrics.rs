@@ -12,7 +12,7 @@ use super::{
     figures::{Measured, Number, figures},
     refusals::RefusalFigures,
 };
-use crate::store::TABLES;
+use crate::{log::shared::SharedLog, store::TABLES};
 
 const CUT: &str = "Connections closed by the server because of what the client did or did not do";
 const ENDED: &str = "File transfers that ended, by how";
@@ -96,6 +96,8 @@ figures! {
         log: LogFigures = all;
         /// Time until the TLS certificate ends; less than 0 when it has
         certificate_seconds: Option<i64> = (now, "tls.certificate_days", "certificate", "days");
+        /// None where the server is alone.
+        cluster: Option<ClusterFigures> = all;
         /// None while the group protocol is switched off.
         group: Option<GroupFigures> = all;
     }
@@ -114,6 +116,41 @@ figures! {
         file_bytes: u64 = (now, "store.file_bytes", "store_file", "bytes");
         /// Bytes of the rows in the data file, by table
         tables: TableFigures = (now, "store.bytes", "store", "bytes", by "table");
+    }
+}
+
+figures! {
+    /// What a server sees of the cluster that it is a node of.
+    ClusterFigures {
+        /// Nodes that hold a lease, this one among them
+        nodes: u64 = (now, "cluster.nodes", "cluster", "nodes");
+        /// 1 while Redis takes what this node writes
+        up: u64 = (now, "cluster.up", "cluster", "up");
+        /// How long Redis took to take the last thing that was written each second
+        round_trip: Duration = (now, "cluster.round_trip_seconds", "cluster_round_trip", "seconds");
+        /// Appends to the logs of channels, by what they came to: kept; again (known by their id); behind and fenced (judged anew); late (refused, and never there); failed
+        appends: [(&'static str, u64); 6] = (rises, "cluster.appends", "cluster", "appends", by "outcome");
+        /// Times that a channel read what it had missed, or looked whether it had
+        catch_ups: u64 = (rises, "cluster.catch_ups", "cluster", "catch_ups");
+        /// Times that a channel could not follow its log, and told its clients so
+        breaks: u64 = (rises, "cluster.breaks", "cluster", "breaks");
+        /// Bytes that wait for Redis
+        waiting: u64 = (now, "cluster.waiting_bytes", "cluster_waiting", "bytes");
+    }
+}
+
+impl ClusterFigures {
+    pub fn of(log: &SharedLog) -> Self {
+        let (nodes, counts) = (log.nodes(), log.counts());
+        Self {
+            nodes: nodes.alive().len() as u64,
+            up: u64::from(nodes.check_ready().is_ok()),
+            round_trip: nodes.round_trip(),
+            appends: counts.appends(),
+            catch_ups: counts.catch_ups(),
+            breaks: counts.breaks(),
+            waiting: log.waiting() as u64,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, ResponseFuture};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     actors::broker::Broker,
@@ -101,9 +102,10 @@ pub struct Fixtures {
 pub struct Flush;
 
 /// The statistics of some intervals.
-#[derive(Clone, Debug, Message)]
+#[derive(Clone, Debug, Message, Serialize, Deserialize)]
 #[rtype(result = "Result<Page, Fault>")]
 pub struct Wanted {
+    #[serde(skip, default = "default_app")]
     pub app: AppId,
     pub unit: Unit,
     /// Starts of intervals.
@@ -117,6 +119,11 @@ pub struct Wanted {
 pub struct Page {
     pub intervals: Vec<(Interval, Record)>,
     pub has_more: bool,
+}
+
+/// Where it is not written it stands beside.
+const fn default_app() -> AppId {
+    AppId::DEFAULT
 }
 
 impl Stats {

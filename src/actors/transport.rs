@@ -7,7 +7,7 @@ pub(in crate::actors) mod missed;
 pub mod session;
 pub mod socket;
 
-pub use context::{Attaching, ProtocolHandler, Terms, TransportContext};
+pub use context::{Attaching, Peer, ProtocolHandler, Terms, TransportContext};
 pub use session::Session;
 pub use socket::Socket;
 
@@ -87,8 +87,7 @@ impl Transport {
         Self::create(|ctx| {
             ctx.add_stream(inbound);
             let session = Rc::new(Session::new(handler, terms, ctx.address(), outbox, socket, Rc::clone(&worker)));
-            let known = Rc::clone(&session);
-            worker.sessions.borrow_mut().insert(session.id, known);
+            worker.add(Rc::clone(&session));
             worker.count(|counters| counters.connections_opened += 1);
             worker.count_for(app, |traffic| traffic.connections.opened += 1);
             session.with_handler(|handler, transport| handler.opened(transport));
@@ -125,6 +124,7 @@ impl Transport {
             | CloseReason::Refused { .. }
             | CloseReason::GoingAway
             | CloseReason::Done
+            | CloseReason::Disconnected
             | CloseReason::Replaced
             | CloseReason::TakenOver
             | CloseReason::TokenEnded => {}
@@ -217,7 +217,7 @@ impl Actor for Transport {
     fn stopped(&mut self, _: &mut Self::Context) {
         self.session.depart();
         self.session.outbox.end();
-        self.worker.sessions.borrow_mut().remove(&self.session.id);
+        self.worker.remove(self.session.id);
         self.worker.count(|counters| counters.connections_closed += 1);
         self.worker.count_for(self.app, |traffic| traffic.connections.closed += 1);
     }

@@ -1,6 +1,6 @@
 //! What the connections and the hub of one worker thread share. Never leaves its thread.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::BTreeSet, ops::Bound, rc::Rc, sync::Arc};
 
 use actix::{Addr, Context};
 
@@ -32,6 +32,8 @@ pub struct Worker {
     pub broker: Arc<Broker>,
     pub hub: HubHandle,
     pub(super) sessions: RefCell<FastMap<SessionId, Rc<Session>>>,
+    /// The same in the order in which they were opened: for whoever looks at some of them at a time.
+    order: RefCell<BTreeSet<SessionId>>,
     pub(in crate::actors) locals: RefCell<FastMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
     traffic: RefCell<FastMap<AppId, Rc<RefCell<Traffic>>>>,
@@ -80,6 +82,7 @@ impl Worker {
             broker,
             hub,
             sessions: RefCell::default(),
+            order: RefCell::default(),
             locals: RefCell::default(),
             counters: RefCell::default(),
             traffic: RefCell::default(),
@@ -118,6 +121,27 @@ impl Worker {
         let tally = taken.filter(|(_, traffic)| *traffic != Traffic::default()).collect();
         all.retain(|_, traffic| Rc::strong_count(traffic) > 1);
         tally
+    }
+
+    pub(super) fn add(&self, session: Rc<Session>) {
+        self.order.borrow_mut().insert(session.id);
+        self.sessions.borrow_mut().insert(session.id, session);
+    }
+
+    pub(super) fn remove(&self, session: SessionId) {
+        self.order.borrow_mut().remove(&session);
+        self.sessions.borrow_mut().remove(&session);
+    }
+
+    /// Shows the sessions that were opened behind `after`, the oldest first, as long as `look` says true.
+    pub(super) fn look_at_sessions(&self, after: Option<SessionId>, mut look: impl FnMut(&Session) -> bool) {
+        let (order, sessions) = (self.order.borrow(), self.sessions.borrow());
+        let behind = order.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        for session in behind.filter_map(|id| sessions.get(id)) {
+            if !look(session) {
+                break;
+            }
+        }
     }
 
     pub(super) fn session(&self, session: SessionId) -> Option<Rc<Session>> {

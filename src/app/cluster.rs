@@ -1,4 +1,4 @@
-//! The cluster's part of a server: the log that it shares, and the secret.
+//! The cluster's part of a server: the log that it shares, the secret, what other nodes tell and ask.
 
 use std::{path::Path, sync::Arc};
 
@@ -9,8 +9,12 @@ use crate::{
     clock::Clock,
     config::{Config, Draft, Engine, FileFaults, Problem, read_text},
     core::rules::Namespaces,
-    engines::redis,
-    log::{disk::Retention, memory::MemoryLog, shared::SharedLog},
+    engines::redis::{self, RedisError},
+    log::{
+        disk::Retention,
+        memory::MemoryLog,
+        shared::{SharedLog, nodes},
+    },
 };
 
 /// What the files hold that the settings name.
@@ -23,7 +27,7 @@ pub struct Shared {
 
 /// # Errors
 /// What is wrong with the file of `key`.
-fn read<T>(
+pub(super) fn read<T>(
     key: &'static str,
     path: &Path,
     understand: impl FnOnce(&str) -> Result<T, &'static str>,
@@ -52,18 +56,34 @@ pub fn prepare(draft: &mut Draft) -> Shared {
     Shared { password: password.unwrap_or_default(), secret }
 }
 
-/// The log of all channels, if servers share it. `config` has checked the endpoint.
+/// The log of all channels, if servers share it. `config` has checked the endpoint. A Redis that is away is waited for later.
+///
+/// # Errors
+/// For the operator: the servers that share this Redis are set up otherwise.
 pub fn log(
     config: &Config,
     shared: Shared,
+    fingerprint: Option<String>,
     memory: MemoryLog,
     namespaces: Arc<dyn Namespaces>,
     clock: Clock,
-) -> Option<SharedLog> {
+) -> anyhow::Result<Option<SharedLog>> {
     let settings = &config.cluster;
-    let endpoint = settings.endpoint.as_deref().filter(|_| settings.engine == Engine::Redis)?;
+    let Some(endpoint) = settings.endpoint.as_deref().filter(|_| settings.engine == Engine::Redis) else {
+        return Ok(None);
+    };
     let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
-    Some(SharedLog::start(redis, settings.deadline, memory, Box::new(retention), clock))
+    let greeting = nodes::greeting(fingerprint);
+    match redis::Redis::greet(&redis, &greeting) {
+        Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. })) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "no client should be sent here (/ready: 503) until the redis of the cluster is reached")
+        }
+        Ok(()) => {}
+    }
+    let log = SharedLog::start(redis, greeting, settings.deadline, memory, Box::new(retention), clock);
+    tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");
+    Ok(Some(log))
 }

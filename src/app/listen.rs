@@ -22,6 +22,7 @@ use actix_web::{
     dev::{AppConfig, Server},
     rt::net::TcpStream,
 };
+use futures_util::TryFutureExt as _;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rustls::ServerConfig;
 use tokio::{
@@ -31,8 +32,9 @@ use tokio::{
 
 use super::{site::Site, workers};
 use crate::{
+    actors::refusals::Reason,
     config::Listener,
-    edge::{counted::Counted, intake::Intake, stream::RequestStream, websocket},
+    edge::{counted::Counted, expect_tls::expect_tls, intake::Intake, stream::RequestStream, websocket},
     limits,
 };
 
@@ -67,7 +69,7 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
     for Bound { socket, address, listener, tls } in bound {
         let http = Http { site: site.clone(), listener: Arc::new(listener), address };
         let name = address.to_string();
-        let gate = site.clone();
+        let (gate, refusing) = (site.clone(), Arc::clone(&site.broker));
         let config = &site.config;
         let gone = limits::PEER_GONE.max(config.websocket.stall_timeout).max(config.group.stall_timeout);
         let accept = move |io: TcpStream| {
@@ -84,12 +86,34 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
                 fn_service(plain).and_then(http.service())
             })?,
             Some(tls) => server.listen(name, socket, move || {
-                let accept = accept.clone();
-                let counted =
-                    move |io: TcpStream| ready(accept(io).map_err(|error| TlsFault::Service(DispatchError::Io(error))));
+                let (accept, broker) = (accept.clone(), Arc::clone(&refusing));
+                let counted = move |io: TcpStream| {
+                    let (address, accepted) = (io.peer_addr().ok(), accept(io));
+                    let broker = Arc::clone(&broker);
+                    async move {
+                        let begun = expect_tls(accepted?).await;
+                        if let Err(error) = &begun {
+                            broker.refused(Reason::Request, address.map(|address| address.ip()), || {
+                                format!("TLS: {error}")
+                            });
+                        }
+                        begun
+                    }
+                    .map_err(|error| TlsFault::Service(DispatchError::Io(error)))
+                };
+                let broker = Arc::clone(&refusing);
+                let failed = move |fault: TlsFault| {
+                    let why = match &fault {
+                        TlsError::Timeout => "the handshake has not come to its end in time".to_owned(),
+                        TlsError::Tls(error) => error.to_string(),
+                        TlsError::Service(_) => return fault,
+                    };
+                    broker.refused(Reason::Request, None, || format!("TLS: {why}"));
+                    fault
+                };
                 let encrypted = |io: TlsStream<Counted>| ready(Ok::<_, TlsFault>(ready_for_http(io)));
                 fn_service(counted)
-                    .and_then(Acceptor::new(tls.clone()).map_err(TlsError::into_service_error))
+                    .and_then(Acceptor::new(tls.clone()).map_err(TlsError::into_service_error).map_err(failed))
                     .and_then(fn_service(encrypted))
                     .and_then(http.service().map_err(TlsFault::Service))
             })?,

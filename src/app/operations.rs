@@ -11,7 +11,7 @@ use crate::{
     actors::{
         accounts::Kind,
         broker::Broker,
-        metrics::{Snapshot, Totals},
+        metrics::{ClusterFigures, Snapshot, Totals},
         refusals::Reason,
     },
     edge::{client_address::client_address_of, own_hosts::OwnHosts, tls::CertificateReloader},
@@ -40,10 +40,11 @@ impl Operations {
     pub fn state(self) -> OpsState {
         let (clock, ready) = (self.broker.clock.clone(), Arc::clone(&self.broker.ready));
         let operations = Arc::new(self);
-        let shown = Arc::clone(&operations);
+        let (shown, shared) = (Arc::clone(&operations), operations.broker.log.shared());
         OpsState {
             clock,
             ready,
+            why_not_ready: Arc::new(move || shared.as_ref()?.nodes().check_ready().err()),
             snapshot: Arc::new(move || {
                 let shown = Arc::clone(&shown);
                 async move { shown.snapshot().await }.boxed_local()
@@ -84,6 +85,7 @@ impl Operations {
             refusals: broker.refusals.read(),
             log: self.log.as_ref().map(Dropped::read).unwrap_or_default(),
             certificate_seconds: ends.map(|end| end.saturating_sub(now)),
+            cluster: broker.log.shared().as_ref().map(ClusterFigures::of),
             group: self.group.as_ref().map(|group| group.figures()),
             totals,
         }

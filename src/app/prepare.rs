@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{cluster, older::database};
+use super::{admin, cluster, older::database};
 use crate::{
     auth::{
         ably::local_key::{self, LocalKey},
@@ -42,6 +42,8 @@ pub struct Prepared {
     pub moderation: Option<Moderation>,
     /// Where the chat keeps messages, unless in the data folder.
     pub mongodb: Option<database::Settings>,
+    /// What opens the admin API.
+    pub console_password: SecretString,
     /// What the files of the cluster hold.
     pub cluster: cluster::Shared,
 }
@@ -74,6 +76,7 @@ pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> 
     let moderation = moderation(&mut draft, clock);
     let mongodb = mongodb(&mut draft);
     let cluster = cluster::prepare(&mut draft);
+    let console_password = admin::password(&mut draft);
     let mut loaded = draft.finish()?;
     let relay = &mut loaded.config.relay;
     if relay.api_key.expose_secret().is_empty()
@@ -81,7 +84,7 @@ pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> 
     {
         relay.api_key = key;
     }
-    Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, cluster })
+    Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb, console_password, cluster })
 }
 
 /// What was read; none, and complaints about the file of `keys[0]`, when it cannot be used. The check of the settings

@@ -29,7 +29,7 @@ use crate::{
         own_hosts::OwnHosts,
     },
     live::Live,
-    ops::{self, OpsState},
+    ops::{self, Admin, OpsState},
     protocols::{
         ably::{self, Ably, nonces::StoredNonces, rest::Rest, revocations::StoredRevocations},
         letshare::{self, LetShare},
@@ -43,6 +43,7 @@ pub struct Site {
     pub broker: Arc<Broker>,
     pub admission: Admission,
     pub ops_state: OpsState,
+    pub admin: Admin,
     pub letshare: Arc<letshare::Shared>,
     pub older: Older,
     pub ably: Arc<ably::endpoint::Shared>,
@@ -159,9 +160,8 @@ impl Site {
         protocols.sort_by_key(|protocol| matches!(protocol, Protocol::Ably | Protocol::LetShare));
         for protocol in protocols {
             match protocol {
-                Protocol::Operations => {
-                    ops::routes(routes, self.config.console.enabled && listener.serves(Protocol::Ably));
-                }
+                Protocol::Operations => ops::routes(routes),
+                Protocol::Console => ops::console_routes(routes, &self.admin),
                 Protocol::Ably => {
                     let ably = self.ably(&ingress);
                     ably::routes(routes, &ably, fallback::not_found);

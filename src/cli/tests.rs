@@ -3,8 +3,6 @@
 
 use std::{io::Read as _, net::TcpListener, thread, time::Duration};
 
-use clap::CommandFactory as _;
-
 use super::*;
 use crate::ids::Timestamp;
 

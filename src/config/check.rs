@@ -8,9 +8,10 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use nix::unistd::{AccessFlags, access};
+use secrecy::ExposeSecret as _;
 
 use super::{
-    Config,
+    Config, Protocol,
     complaint::{Complaint, Notes},
     keys::Key,
     load::Setting,
@@ -39,6 +40,7 @@ impl<'a> Verdict<'a> {
         self.routes();
         self.certificate();
         self.secrets();
+        self.console();
         self.ably();
         self.post_office();
         self.relay();
@@ -101,7 +103,9 @@ impl<'a> Verdict<'a> {
         }
         let encrypted = self.config.tls_listener();
         for listener in self.config.listeners() {
-            for protocol in listener.protocols.iter().filter(|protocol| !encrypted.serves(**protocol)) {
+            let is_wanted = |protocol: &&Protocol| **protocol != Protocol::Console || listener.key != "console.port";
+            for protocol in listener.protocols.iter().filter(is_wanted).filter(|protocol| !encrypted.serves(**protocol))
+            {
                 self.warn(format!(
                     "{protocol} is not served on tls.port: others have its paths there; it is on {} alone",
                     listener.key
@@ -121,6 +125,17 @@ impl<'a> Verdict<'a> {
         // A folder opens like a file and fails only when it is read.
         if let Some(Err(error)) = path.map(fs::read) {
             self.complain(keys, format!("cannot be read: {error}"));
+        }
+    }
+
+    fn console(&mut self) {
+        let console = &self.config.console;
+        if !console.enabled {
+            return;
+        }
+        self.file(&["console.password_file"], console.password_file.as_deref());
+        if console.password_file.is_some() && !console.password.expose_secret().is_empty() {
+            self.complain(&["console.password_file", "console.password"], "both are set; leave one out");
         }
     }
 

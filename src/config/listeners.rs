@@ -21,6 +21,8 @@ pub enum Protocol {
     PostOffice,
     Chat,
     Group,
+    /// The console and the admin API.
+    Console,
 }
 
 impl fmt::Display for Protocol {
@@ -33,6 +35,7 @@ impl fmt::Display for Protocol {
             Self::PostOffice => "postoffice",
             Self::Chat => "chat",
             Self::Group => "group",
+            Self::Console => "console",
         })
     }
 }
@@ -77,11 +80,12 @@ pub const ABLY_ROOTS: [&str; 12] = [
 ];
 
 /// The protocols that may have a port of their own, with the setting of it.
-const OWN_PORTS: [(Protocol, &str); 4] = [
+const OWN_PORTS: [(Protocol, &str); 5] = [
     (Protocol::Relay, "relay.port"),
     (Protocol::PostOffice, "postoffice.port"),
     (Protocol::Chat, "chat.port"),
     (Protocol::Group, "group.port"),
+    (Protocol::Console, "console.port"),
 ];
 
 impl Protocol {
@@ -92,7 +96,7 @@ impl Protocol {
 
     /// Whether it is switched on, and its own port, if it has one.
     fn is_on(self, config: &Config) -> (bool, Option<u16>) {
-        let Config { relay, postoffice, chat, group, .. } = config;
+        let Config { relay, postoffice, chat, group, console, .. } = config;
         match self {
             Self::Operations => (true, None),
             Self::LetShare => (config.letshare.enabled, None),
@@ -101,6 +105,7 @@ impl Protocol {
             Self::PostOffice => (postoffice.enabled, postoffice.port),
             Self::Chat => (chat.enabled, chat.port),
             Self::Group => (group.enabled, group.port),
+            Self::Console => (console.enabled, console.port),
         }
     }
 }
@@ -132,6 +137,12 @@ impl Config {
         } else if let Some(shared) = listeners.first_mut() {
             shared.protocols.insert(0, Protocol::Operations);
         }
+        // The page asks these two as well.
+        let beside = [Protocol::Operations, Protocol::Ably].into_iter().filter(|protocol| protocol.is_on(self).0);
+        for listener in listeners.iter_mut().filter(|listener| listener.key == "console.port") {
+            let missing: Vec<_> = beside.clone().filter(|protocol| !listener.serves(*protocol)).collect();
+            listener.protocols.extend(missing);
+        }
         listeners
     }
 
@@ -141,7 +152,9 @@ impl Config {
         for protocol in self.listeners().into_iter().flat_map(|listener| listener.protocols) {
             let taken = tls.routes(self);
             let is_free = |route: &Route| !taken.iter().any(|known| known.excludes(route));
-            if protocol != Protocol::Operations && protocol.routes(self).iter().all(is_free) {
+            let is_elsewhere = protocol == Protocol::Console && self.console.port.is_some();
+            let is_known = tls.serves(protocol) || protocol == Protocol::Operations;
+            if !is_known && !is_elsewhere && protocol.routes(self).iter().all(is_free) {
                 tls.protocols.push(protocol);
             }
         }
@@ -193,10 +206,9 @@ impl Protocol {
         let Config { relay, postoffice, chat, group, .. } = config;
         match self {
             Self::Operations => {
-                let pages = ["/health", "/ready", "/metrics"].map(|path| exact(path, SHARED_PORT));
-                let console = config.console.enabled.then(|| tree("/console", "console.enabled"));
-                pages.into_iter().chain(console).collect()
+                ["/health", "/healthz", "/ready", "/readyz", "/metrics"].map(|path| exact(path, SHARED_PORT)).into()
             }
+            Self::Console => ["/console", "/admin/api"].map(|path| tree(path, "console.enabled")).into(),
             Self::LetShare => ["/", "/ws", "/api/pro/activate"].map(|path| exact(path, "letshare.enabled")).into(),
             Self::Ably => {
                 let roots = ABLY_ROOTS.iter().map(|root| tree(&format!("/{root}"), "ably.enabled"));

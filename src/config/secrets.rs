@@ -7,6 +7,9 @@ use super::{AuthMode, Config, PostOfficeAuth, check::Verdict, keys::Key, kind::K
 /// HS256 is as strong as its key, and a key below the hash's size is guessed offline from one token.
 pub(super) const SECRET_BYTES: usize = 32;
 
+/// Passwords are tried one after the other, a few a second.
+const PASSWORD_BYTES: usize = 12;
+
 /// Stands in the older group server's document: whoever reads that can make tokens with it.
 pub const GROUP_SAMPLE_SECRET: &str = "k9#8G7&6F5%4D3$2S1@0P9*8O7!6N5^4M3+2L1=0";
 
@@ -58,7 +61,7 @@ const JWT_SECRET: Secret = Secret {
     variables: "LETSHARE_JWT_SECRET",
 };
 
-const SECRETS: [Secret; 6] = [
+const SECRETS: [Secret; 7] = [
     Secret {
         key: "auth.secret",
         value: |config| &config.auth.secret,
@@ -67,6 +70,17 @@ const SECRETS: [Secret; 6] = [
         ..JWT_SECRET
     },
     JWT_SECRET,
+    Secret {
+        key: "console.password",
+        value: |config| &config.console.password,
+        is_used: |config| config.console.enabled,
+        // Then others are refused.
+        empty: None,
+        harm: "can do what an operator can",
+        source: OWN,
+        shortest: PASSWORD_BYTES,
+        variables: "LETSHARE_CONSOLE_PASSWORD",
+    },
     Secret {
         key: "postoffice.jwt_secret",
         source: OF_SIGNERS,

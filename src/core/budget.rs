@@ -7,7 +7,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -15,6 +15,7 @@ use std::{
 use crate::{
     error::{CloseReason, Fault},
     ids::AppId,
+    limits::NEARLY_FULL,
 };
 
 mod tab;
@@ -56,10 +57,12 @@ pub enum Kind {
     App,
     /// Messages that have grown by appends.
     Versions,
+    /// Objects of channels, and their pages as clients are sent them.
+    Objects,
 }
 
 impl Kind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -76,6 +79,7 @@ impl Kind {
         Self::Transfer,
         Self::App,
         Self::Versions,
+        Self::Objects,
     ];
 
     /// As metrics and refusals name it.
@@ -97,6 +101,7 @@ impl Kind {
             Self::Transfer => "transfer",
             Self::App => "app",
             Self::Versions => "versions",
+            Self::Objects => "objects",
         }
     }
 }
@@ -164,6 +169,11 @@ impl Kind {
 }
 
 impl Full {
+    /// Whether other kinds can make room: it is the account that is full, not the part that this kind may have of it.
+    fn is_of_all(self) -> bool {
+        self.setting == self.level.setting() && self.kind != Kind::Window
+    }
+
     /// What a client is told of it.
     pub const fn to_fault(self) -> Fault {
         let Self { level, kind, limit, setting } = self;
@@ -177,13 +187,23 @@ impl Full {
     }
 }
 
+/// Makes room in a full account, of what is cheapest to lose.
+pub trait Relief: Send + Sync {
+    /// In that of an app, or in the server's. Whether it made any.
+    fn relieve(&self, app: Option<AppId>) -> bool;
+}
+
 /// What an owner may make the server keep, and keeps. Clones are the same account.
 #[derive(Clone)]
 pub struct Account(Arc<State>);
 
 struct State {
     level: Level,
+    /// Whose it is, of an app's.
+    app: Option<AppId>,
     above: Option<Account>,
+    /// Of the server's account, for all below it.
+    relief: OnceLock<Box<dyn Relief>>,
     limit: AtomicUsize,
     kept: AtomicUsize,
     by_kind: [Tally; Kind::ALL.len()],
@@ -207,23 +227,40 @@ fn add_within(kept: &AtomicUsize, bytes: usize, freed: usize, limit: usize) -> b
     kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
 }
 
+/// Of `part` of `all` what is left when others have taken so much.
+fn part_of_rest(part: usize, all: usize, taken: usize) -> usize {
+    let left = part as u128 * all.saturating_sub(taken) as u128 / all.max(1) as u128;
+    usize::try_from(left).unwrap_or(part)
+}
+
 impl State {
     /// What it may keep now. An app has its share of what the other apps have left of the server's memory, a network of what
-    /// the others have left of its app's: however many take all that they may, there is something for the next.
+    /// the others have left of its app's: however many take all that they may, there is something for the next. Windows of an
+    /// app take nothing from its networks: they give way.
     fn allowance(&self) -> usize {
         let limit = self.limit.load(Ordering::Relaxed);
         let (Level::App | Level::Network, Some(Account(above))) = (self.level, &self.above) else { return limit };
-        let all = above.limit.load(Ordering::Relaxed) as u128;
-        let others = above.kept.load(Ordering::Relaxed).saturating_sub(self.kept.load(Ordering::Relaxed)) as u128;
-        let left = limit as u128 * all.saturating_sub(others) / all.max(1);
-        usize::try_from(left).unwrap_or(limit)
+        let others = |kept: fn(&Self) -> usize| kept(above).saturating_sub(kept(self));
+        let windows = if self.level == Level::Network { others(|state| state.kept_of(Kind::Window)) } else { 0 };
+        let taken = others(|state| state.kept.load(Ordering::Relaxed)).saturating_sub(windows);
+        part_of_rest(limit, above.limit.load(Ordering::Relaxed), taken)
+    }
+
+    fn kept_of(&self, kind: Kind) -> usize {
+        self.by_kind[kind as usize].kept.load(Ordering::Relaxed)
+    }
+
+    /// Windows leave a tenth of it to everything else; when that takes all, they may have a tenth themselves.
+    fn reserve(&self, kind: Kind, bytes: usize, limit: usize) -> usize {
+        let rest = limit - limit / 100 * NEARLY_FULL;
+        if kind == Kind::Window && self.kept_of(kind).saturating_add(bytes) > rest { rest } else { 0 }
     }
 
     fn take(&self, kind: Kind, bytes: usize, freed: usize) -> Result<(), Full> {
         let tally = &self.by_kind[kind as usize];
         let (limit, bound) = (self.allowance(), tally.bound.load(Ordering::Relaxed));
         let level = self.level;
-        if !add_within(&self.kept, bytes, freed, limit) {
+        if !add_within(&self.kept, bytes, freed, limit - self.reserve(kind, bytes, limit)) {
             return Err(Full { level, kind, limit, setting: level.setting() });
         }
         if !add_within(&tally.kept, bytes, freed, bound) {
@@ -263,22 +300,34 @@ pub struct Charge {
 impl Account {
     /// The server's.
     pub fn server(limit: usize) -> Self {
-        Self::new(Level::Server, limit, None)
+        Self::make(Level::Server, None, limit, None)
     }
 
     /// What waits in all mailboxes of a protocol.
     pub fn mailboxes(limit: usize) -> Self {
-        Self::new(Level::Mailboxes, limit, None)
+        Self::make(Level::Mailboxes, None, limit, None)
     }
 
     /// One below this one.
     pub fn open(&self, level: Level, limit: usize) -> Self {
-        Self::new(level, limit, Some(self.clone()))
+        Self::make(level, None, limit, Some(self.clone()))
     }
 
-    fn new(level: Level, limit: usize, above: Option<Self>) -> Self {
-        let (limit, kept) = (AtomicUsize::new(limit), AtomicUsize::new(0));
-        Self(Arc::new(State { level, above, limit, kept, by_kind: Default::default() }))
+    /// That of an app.
+    pub fn open_app(&self, app: AppId, limit: usize) -> Self {
+        Self::make(Level::App, Some(app), limit, Some(self.clone()))
+    }
+
+    fn make(level: Level, app: Option<AppId>, limit: usize, above: Option<Self>) -> Self {
+        let (limit, kept, relief) = (AtomicUsize::new(limit), AtomicUsize::new(0), OnceLock::new());
+        Self(Arc::new(State { level, app, above, relief, limit, kept, by_kind: Default::default() }))
+    }
+
+    /// Who makes room from now on, in this account and those below it, when a charge of another kind than windows finds none.
+    /// So such a charge is made where neither the channels that have an actor nor a window are locked.
+    pub fn relieve_by(&self, relief: Box<dyn Relief>) {
+        // The first one stays.
+        let _ = self.0.relief.set(relief);
     }
 
     /// From now on; what is kept beyond it stays.
@@ -321,7 +370,7 @@ impl Account {
     }
 
     pub fn kept_of(&self, kind: Kind) -> usize {
-        self.0.by_kind[kind as usize].kept.load(Ordering::Relaxed)
+        self.0.kept_of(kind)
     }
 
     /// Whether anything is kept, or anybody else holds this account.
@@ -342,7 +391,7 @@ impl Account {
     /// # Errors
     /// [`Full`], as if that had been given back already.
     pub fn charge_instead(&self, kind: Kind, bytes: usize, freed: usize) -> Result<Charge, Full> {
-        self.take(kind, bytes, freed)?;
+        self.take_or_relieve(kind, bytes, freed)?;
         Ok(Charge { account: self.clone(), kind, bytes })
     }
 
@@ -354,6 +403,28 @@ impl Account {
 
     fn line(&self) -> impl Iterator<Item = &State> {
         std::iter::successors(Some(&*self.0), |state| state.above.as_ref().map(|above| &*above.0))
+    }
+
+    /// Nobody is refused before what is cheapest to lose has gone.
+    fn take_or_relieve(&self, kind: Kind, bytes: usize, freed: usize) -> Result<(), Full> {
+        loop {
+            match self.take(kind, bytes, freed) {
+                Err(full) if full.is_of_all() && self.makes_room(full.level) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn makes_room(&self, level: Level) -> bool {
+        let app = match level {
+            Level::Server => None,
+            Level::App => match self.line().find_map(|state| state.app) {
+                None => return false,
+                app => app,
+            },
+            Level::Requests | Level::Network | Level::Client | Level::Mailboxes => return false,
+        };
+        self.line().last().and_then(|server| server.relief.get()).is_some_and(|relief| relief.relieve(app))
     }
 
     fn take(&self, kind: Kind, bytes: usize, freed: usize) -> Result<(), Full> {
@@ -393,10 +464,17 @@ impl Charge {
     /// [`Full`] when there is no room for more; the charge stays as it is.
     pub fn set(&mut self, bytes: usize) -> Result<(), Full> {
         match bytes.checked_sub(self.bytes) {
-            Some(more) => self.account.take(self.kind, more, 0)?,
+            Some(more) => self.account.take_or_relieve(self.kind, more, 0)?,
             None => self.account.give_back(self.kind, self.bytes - bytes),
         }
         self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Pays for more ahead of its need: nothing has to go for that.
+    pub(super) fn set_ahead(&mut self, bytes: usize) -> Result<(), Full> {
+        self.account.take(self.kind, bytes.saturating_sub(self.bytes), 0)?;
+        self.bytes = self.bytes.max(bytes);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::{
         dedupe::{Content, Known, Published, Seen, Verdict},
         message::{Body, Draft, Entry, EntryId},
         modes::Modes,
+        objects::{Action, Kept, ObjectOperation, Objects, Row, Snapshot},
         occupancy::Occupancy,
         operation::{Annotation, MessageRef},
         presence::{MemberList, Members, PresenceAction},
@@ -50,6 +51,8 @@ pub struct ChannelState {
     summaries: Option<Box<Summaries>>,
     /// The attachments at other nodes.
     elsewhere: Occupancy,
+    /// None: not known yet.
+    objects: Option<Box<Objects>>,
     /// Of the app.
     account: Option<Account>,
 }
@@ -105,6 +108,7 @@ impl ChannelState {
             versions: Versions::default(),
             summaries: None,
             elsewhere: Occupancy::default(),
+            objects: None,
             account: None,
         }
     }
@@ -166,6 +170,9 @@ impl ChannelState {
         if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
             summaries.withdrawn(entry);
         }
+        if let (Body::Objects(_), Some(objects)) = (&entry.body, &mut self.objects) {
+            objects.told();
+        }
         if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
             self.unsettled = self.head();
         }
@@ -195,6 +202,7 @@ impl ChannelState {
             resumed: false,
             gap: None,
             backlog: None,
+            objects: None,
             members,
             occupancy: self.occupancy_if_observed(),
             context,
@@ -279,9 +287,12 @@ impl ChannelState {
             summaries.expire(now.wall);
         }
         self.summaries.take_if(|summaries| summaries.is_empty());
+        let unreachable = self.objects.as_mut().map(|objects| objects.expire(now)).unwrap_or_default();
+        let deleted: Vec<_> = unreachable.into_iter().map(|id| ObjectOperation::new(id, Action::Delete)).collect();
+        let delete = (!deleted.is_empty()).then(|| Effect::Append(self.draft(None, Body::Objects(deleted), false)));
         let due = self.members.take_due(now.uptime);
         let leave = |connection| self.all_leave(connection);
-        due.into_iter().filter_map(leave).collect()
+        due.into_iter().filter_map(leave).chain(delete).collect()
     }
 
     fn all_leave(&self, connection: ConnectionId) -> Option<Effect> {
@@ -327,10 +338,14 @@ impl ChannelState {
                 self.summaries.as_mut().map_or(Err(UNKNOWN), |summaries| summaries.judge(&annotations))?;
                 Body::Annotations(annotations)
             }
+            (Body::Objects(operations), _) => {
+                self.objects.as_mut().map_or(Err(Fault::Internal), |objects| objects.judge(&operations))?;
+                Body::Objects(operations)
+            }
             (body, _) => body,
         };
         // Those of presence are few, and who leaves is not refused.
-        if let Body::Messages(_) | Body::Operation(_) | Body::Annotations(_) = body {
+        if !matches!(body, Body::Presence(_)) {
             self.seen.make_room(&id)?;
         }
         let channel = self.name.clone();
@@ -363,6 +378,9 @@ impl ChannelState {
             (Body::Annotations(_), Some(summaries)) => summaries.stamped(&entry),
             _ => {}
         }
+        if let (Body::Objects(operations), Some(objects)) = (&entry.body, &mut self.objects) {
+            objects.stamped(operations);
+        }
         entry
     }
 
@@ -370,6 +388,9 @@ impl ChannelState {
     pub fn take(&mut self, now: Now, entry: &Entry) {
         if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
             summaries.take(now.uptime, entry);
+        }
+        if let (Body::Objects(_), Some(objects)) = (&entry.body, &mut self.objects) {
+            objects.take(entry);
         }
     }
 
@@ -385,6 +406,7 @@ impl ChannelState {
                 resumed: false,
                 gap: Some(gap),
                 backlog: None,
+                objects: None,
                 members: self.members_for(&subscription, &Start::After(None)),
                 occupancy: self.occupancy_if_observed(),
                 context: Bytes::new(),
@@ -445,6 +467,35 @@ impl ChannelState {
         if let Some(summaries) = &mut self.summaries {
             summaries.tell_again(now.uptime, position.place());
         }
+    }
+
+    pub const fn knows_objects(&self) -> bool {
+        self.objects.is_some()
+    }
+
+    /// The objects as they were kept, and what the log has behind that. What is known already stays.
+    pub fn learn_objects(&mut self, kept: Kept) {
+        let account = self.account.clone();
+        let objects = self.objects.get_or_insert_with(|| Box::new(Objects::restored(kept, account)));
+        if let (Order::Own(mint), Some(upto)) = (&mut self.order, objects.upto()) {
+            mint.follow(upto.place());
+        }
+    }
+
+    /// The objects as they are; none: they are not known.
+    pub fn objects(&mut self) -> Option<Arc<Snapshot>> {
+        self.objects.as_mut().map(|objects| objects.snapshot())
+    }
+
+    /// What of the objects is to be kept, since it was last asked; with `all` everything. And the newest operation in it.
+    pub fn object_rows(&mut self, all: bool) -> Option<(Serial, Vec<Row>)> {
+        let objects = self.objects.as_mut()?;
+        let mut rows = objects.take_rows();
+        if all {
+            rows = objects.all_rows();
+        }
+        let upto = objects.upto()?;
+        (!rows.is_empty()).then_some((upto, rows))
     }
 
     /// The occupancy, to be delivered and not kept.

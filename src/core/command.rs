@@ -10,6 +10,7 @@ use crate::{
         dedupe::Published,
         filter::Filter,
         message::{Body, Draft, Entry, EntryId, Message},
+        objects::Snapshot,
         occupancy::Occupancy,
         presence::MemberList,
         replay::Backlog,
@@ -219,6 +220,8 @@ pub struct Attached {
     /// Why something may have been missed.
     pub gap: Option<Gap>,
     pub backlog: Option<Backlog>,
+    /// The objects as they are, for who subscribes to them.
+    pub objects: Option<Arc<Snapshot>>,
     /// Who is present, as far as the attachment may know.
     pub members: Arc<MemberList>,
     pub occupancy: Occupancy,

@@ -110,6 +110,7 @@ impl Content {
                     write(&annotation.payload, annotation.client_id.as_ref(), annotation.extras.as_deref(), &mut hash);
                 }
             }
+            Body::Objects(operations) => operations.iter().for_each(|operation| operation.digest(&mut hash)),
             Body::Occupancy(_) | Body::Summary(_) => {}
         }
         Self(hash.finish())
@@ -120,7 +121,10 @@ impl Content {
     fn of_chosen(body: &Body) -> Self {
         let mut hash = FixedState::default().build_hasher();
         match body {
-            Body::Messages(_) | Body::Presence(_) | Body::Occupancy(_) | Body::Summary(_) => return Self(0),
+            // What is done to objects may come with other ids of new objects when it comes again.
+            Body::Messages(_) | Body::Presence(_) | Body::Objects(_) | Body::Occupancy(_) | Body::Summary(_) => {
+                return Self(0);
+            }
             Body::Operation(operation) => (operation.target, operation.change).hash(&mut hash),
             Body::Annotations(annotations) => {
                 for annotation in annotations {

@@ -55,9 +55,9 @@ impl DeltaStream {
 }
 
 /// Whether a client goes on from it: from the last message that it got, whatever kind that is; and from nothing if that has no
-/// data of its own. Presence and annotations are no messages.
+/// data of its own. Presence, annotations and object operations are no messages.
 pub fn is_base(entry: &Entry) -> bool {
-    !matches!(entry.body, Body::Presence(_) | Body::Annotations(_))
+    !matches!(entry.body, Body::Presence(_) | Body::Annotations(_) | Body::Objects(_))
 }
 
 /// The newest entry that was delivered on a thread, as the differences that its subscriptions get: made once for each entry

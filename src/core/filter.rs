@@ -56,6 +56,7 @@ impl Filter {
             // Clients have to know of their own members, whatever they subscribe to (RTP17a).
             Body::Presence(_) => is_own || self.modes.has(Modes::PRESENCE_SUBSCRIBE),
             Body::Occupancy(_) => self.occupancy,
+            Body::Objects(_) => (self.echo || !is_own) && self.modes.has(Modes::OBJECT_SUBSCRIBE),
             Body::Annotations(_) => self.modes.has(Modes::ANNOTATION_SUBSCRIBE),
             Body::Summary(summarised) => self.modes.has(Modes::SUBSCRIBE) && self.wants_summary(summarised),
         }

@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use crate::{
     core::{
         dedupe::Content,
+        objects::ObjectOperation,
         occupancy::Occupancy,
         operation::{Annotation, MessageRef, Operation},
         presence::PresenceEvent,
@@ -148,6 +149,7 @@ impl Draft {
             Body::Messages(messages) => messages.is_empty(),
             Body::Presence(events) => events.is_empty(),
             Body::Annotations(annotations) => annotations.is_empty(),
+            Body::Objects(operations) => operations.is_empty(),
             Body::Occupancy(_) | Body::Operation(_) | Body::Summary(_) => false,
         }
     }
@@ -193,6 +195,8 @@ pub enum Body {
     Operation(Box<Operation>),
     /// Of messages that were published before.
     Annotations(Vec<Annotation>),
+    /// What is done to the objects of the channel.
+    Objects(Vec<ObjectOperation>),
     /// What the annotations of one message come to; always ephemeral, because it follows from them.
     Summary(Box<Summarised>),
 }
@@ -204,6 +208,7 @@ impl Body {
             Self::Messages(messages) => messages.len(),
             Self::Presence(events) => events.len(),
             Self::Annotations(annotations) => annotations.len(),
+            Self::Objects(operations) => operations.len(),
             Self::Occupancy(_) | Self::Operation(_) | Self::Summary(_) => 1,
         }
     }
@@ -220,6 +225,7 @@ impl Body {
             Self::Occupancy(_) | Self::Summary(_) => 0,
             Self::Operation(operation) => operation.cost(),
             Self::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
+            Self::Objects(operations) => operations.iter().map(ObjectOperation::cost).sum(),
         }
     }
 }
@@ -298,6 +304,14 @@ impl Entry {
         }
     }
 
+    /// What it does to the objects of the channel; none when it is of another kind.
+    pub fn objects(&self) -> &[ObjectOperation] {
+        match &self.body {
+            Body::Objects(operations) => operations,
+            _ => &[],
+        }
+    }
+
     /// The messages that it has something of: those that it brings, or the one that it is a version of.
     #[inline]
     pub fn subjects(&self) -> &[Message] {
@@ -318,7 +332,7 @@ impl Entry {
 
     /// It is judged by what was published before it, and later ones by it.
     pub const fn is_judged(&self) -> bool {
-        matches!(self.body, Body::Presence(_) | Body::Operation(_) | Body::Annotations(_))
+        matches!(self.body, Body::Presence(_) | Body::Operation(_) | Body::Annotations(_) | Body::Objects(_))
     }
 
     /// It is as it was published.

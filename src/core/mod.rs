@@ -22,6 +22,7 @@ pub mod json;
 pub mod keepalive;
 pub mod message;
 pub mod modes;
+pub mod objects;
 pub mod occupancy;
 pub mod operation;
 pub mod presence;

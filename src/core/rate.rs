@@ -54,6 +54,13 @@ impl FrameBuckets {
         if self.refused.take(now, cost) { Pace::Over } else { Pace::Flood }
     }
 
+    /// Frames that were sent lately, until they are earned back.
+    pub fn spent(&self, now: Duration) -> u64 {
+        let bucket = &self.allowed;
+        let left = bucket.full_at.saturating_sub(now).as_nanos() / bucket.interval.as_nanos().max(1);
+        u64::try_from(left).unwrap_or(u64::MAX)
+    }
+
     /// A frame that was judged costs so much more, as it turned out. It is carried out all the same; those behind it wait.
     pub fn spend(&mut self, now: Duration, cost: u32) {
         self.allowed.spend(now, cost);

@@ -117,6 +117,11 @@ impl Mint {
         Self { epoch: last.epoch, last: last.place() }
     }
 
+    /// From now on every serial is behind `place` as well, which may be of an earlier epoch.
+    pub fn follow(&mut self, place: Place) {
+        self.last = self.last.max(place);
+    }
+
     /// The position of the newest entry; before the first one, a position that all entries follow.
     pub const fn position(&self) -> Serial {
         let (millis, counter) = self.last;

@@ -182,7 +182,7 @@ async fn admit<E: Endpoint>(
     let permit = endpoint.ingress().take_place(request)?;
     handshake()?;
     let handler = endpoint.open(request, accepted).await.map_err(Refusal::Own)?;
-    let place = endpoint.ingress().take_memory(permit, &*handler)?;
+    let place = endpoint.ingress().take_memory(permit, &*handler, endpoint.ingress().peer(request, E::NAME))?;
     Ok((place, handler))
 }
 

@@ -14,14 +14,14 @@ use crate::{
     actors::{
         accounts::{Account, Charge, Kind},
         refusals::Reason,
-        transport::{ProtocolHandler, Terms},
+        transport::{Peer, ProtocolHandler, Terms},
         worker::Worker,
     },
     edge::{
         admission::{Admission, NotAdmitted, Permit},
         client_address::{client_address_of, proxy_hint},
         guard::MessageLimits,
-        http::body,
+        http::{body, query::Query},
     },
     ids::AppId,
     limits,
@@ -83,6 +83,16 @@ impl Ingress {
         client_address_of(request, &self.trusted_proxies.get())
     }
 
+    /// Who sends `request`, and which SDK or browser that is: Ably's SDKs say it in `agent`, by parameter or header.
+    pub(super) fn peer(&self, request: &HttpRequest, protocol: &'static str) -> Peer {
+        let query = Query::parse(request.query_string());
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let agent = query.get("agent").or_else(|| header("ably-agent")).or_else(|| header("user-agent"));
+        let agent = agent.unwrap_or_default();
+        let agent = agent[..agent.floor_char_boundary(limits::AGENT_BYTES)].into();
+        Peer { protocol, address: self.client_address(request), agent }
+    }
+
     /// Takes a place for the WebSocket of `request`. The one place where the limits of a network for new connections stand.
     ///
     /// # Errors
@@ -109,9 +119,14 @@ impl Ingress {
     ///
     /// # Errors
     /// When there is no memory for it.
-    pub(super) fn take_memory(&self, permit: Permit, handler: &dyn ProtocolHandler) -> Result<Place, NotAdmitted> {
+    pub(super) fn take_memory(
+        &self,
+        permit: Permit,
+        handler: &dyn ProtocolHandler,
+        peer: Peer,
+    ) -> Result<Place, NotAdmitted> {
         let broker = &self.worker.broker;
-        let terms = handler.terms(&broker.settings.get());
+        let terms = Terms { peer, ..handler.terms(&broker.settings.get()) };
         let account = broker.accounts.client(terms.app, permit.network());
         let charge = account.charge(Kind::Connection, limits::CONNECTION_COST).map_err(NotAdmitted::NoMemory)?;
         Ok(Place { terms, account, held: (permit, charge) })

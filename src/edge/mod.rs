@@ -5,6 +5,7 @@ pub mod body;
 pub mod client_address;
 pub mod counted;
 pub mod endpoint;
+pub mod expect_tls;
 pub mod fallback;
 pub mod guard;
 pub mod handoff;

@@ -39,6 +39,11 @@ impl OwnHosts {
         names_same_host(origin, host) && Authority::parse(host).is_some_and(|asked| self.has(&asked.host))
     }
 
+    /// Whether `host` is a name or address of loopback alone.
+    pub fn is_loopback(&self, host: &str) -> bool {
+        Authority::parse(host).is_some_and(|asked| is_loopback(&asked.host))
+    }
+
     fn has(&self, host: &Host) -> bool {
         match host {
             Host::Domain(name) => is_loopback(host) || name.ends_with(".localhost") || self.0.contains(host),

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     actors::{
-        accounts::{Account, Charge, Full, Kind},
+        accounts::{Account, Charge, Kind},
         fanout::outbox::{
             Outbox,
             frame::{Part, parts},
@@ -34,7 +34,6 @@ use crate::{
         ingress::{Ingress, Place},
         websocket,
     },
-    error::CloseReason,
     limits,
 };
 
@@ -293,8 +292,8 @@ impl Pump {
             let charge = (bytes > limits::OUTBOX_FREE).then(|| self.account.charge(Kind::Answer, bytes));
             match charge.transpose() {
                 Ok(charge) => self.give(&reader, &payloads, charge),
-                Err(Full { .. }) => {
-                    self.heard.push_back(Inbound::Violation(CloseReason::TooSlow));
+                Err(full) => {
+                    self.heard.push_back(Inbound::Violation(full.to_close_reason()));
                     self.reader = Some(reader);
                     return true;
                 }

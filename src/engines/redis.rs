@@ -20,6 +20,8 @@ use secrecy::SecretString;
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle};
 
+use crate::limits;
+
 mod line;
 mod link;
 mod reader;
@@ -68,6 +70,9 @@ pub enum RedisError {
     /// Redis answered with an error.
     #[error("redis at {address} refuses {command}: {code} {why}")]
     Refused { address: Arc<str>, command: &'static str, code: Arc<str>, why: Arc<str> },
+    /// What others have left there does not agree with what this server is.
+    #[error("redis at {address} belongs to servers that are set up otherwise: {why}")]
+    Foreign { address: Arc<str>, why: Arc<str> },
     /// Redis answered with something else than what the command gives.
     #[error("redis at {address} answers {command} with something unknown")]
     Strange { address: Arc<str>, command: &'static str },
@@ -77,6 +82,11 @@ impl RedisError {
     /// The consumer group is not there (any more).
     pub fn is_no_group(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if &**code == "NOGROUP")
+    }
+
+    /// The word by which Redis names the reason of a refusal.
+    pub fn code(&self) -> Option<&str> {
+        if let Self::Refused { code, .. } = self { Some(code) } else { None }
     }
 
     /// The script is not there (any more).
@@ -117,7 +127,31 @@ pub struct Run {
     pub args: Vec<String>,
 }
 
+impl Run {
+    fn command(&self) -> Cmd {
+        let mut command = cmd("EVAL");
+        command.arg(self.script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        command
+    }
+}
+
 impl Redis {
+    /// Runs a script on a connection of its own and waits for it, as a start may. It answers `ok`, or why this server does not
+    /// belong there.
+    ///
+    /// # Errors
+    /// [`RedisError::Foreign`]; others when Redis cannot be asked.
+    pub fn greet(settings: &Settings, greeting: &Run) -> Result<(), RedisError> {
+        let inner = Inner::new(settings);
+        let client = inner.client()?;
+        let mut connection = client
+            .get_connection_with_timeout(limits::REDIS_CONNECT)
+            .map_err(|error| inner.told("the connection", &error))?;
+        let timed = connection.set_read_timeout(Some(limits::REDIS_ANSWER));
+        timed.map_err(|error| inner.told("the connection", &error))?;
+        inner.welcomed(greeting.command().query(&mut connection))
+    }
+
     /// Connects in the background, on the current runtime.
     pub fn start(settings: Settings) -> Self {
         let inner = Arc::new(Inner::new(&settings));
@@ -147,8 +181,7 @@ impl Redis {
     pub async fn run(&self, runs: &[Run]) -> Result<Vec<Vec<String>>, RedisError> {
         let mut pipeline = pipe();
         for run in runs {
-            let command = pipeline.cmd("EVAL").arg(run.script).arg(run.keys.len());
-            command.arg(&run.keys).arg(&run.args);
+            pipeline.add_command(run.command());
         }
         let replies = reply::texts(self.ask_all("EVAL", &pipeline).await?);
         replies.ok_or_else(|| self.strange("EVAL"))

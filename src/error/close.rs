@@ -33,6 +33,8 @@ reply_table! {
         /// The account of its client has no room for what it sends, or is to be sent.
         NoMemory { whose: &'static str, kind: &'static str, limit: usize, setting: &'static str } =>
             (1013, format!("{whose} keeps {limit} bytes, all that it may ({kind}; {setting})").into()),
+        /// An operator has ended it.
+        Disconnected => (1008, "disconnected by the operator of this server".into()),
         /// Nothing was heard for the idle limit.
         Idle => (1008, "nothing heard for too long".into()),
         /// The client has come back by a newer connection (`docs/protocols/postoffice.md §4`).
@@ -82,6 +84,7 @@ mod tests {
                 setting: "limits.network_share",
             },
             CloseReason::Flood,
+            CloseReason::Disconnected,
             CloseReason::Idle,
             CloseReason::TooSlow,
             CloseReason::Replaced,

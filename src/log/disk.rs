@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -18,11 +19,9 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
+    core::{objects::Row, serial::Serial},
     ids::{AppId, ChannelName},
-    log::{
-        ChannelLog, Log,
-        memory::{MemoryLog, SHRINK_ABOVE},
-    },
+    log::{ChannelLog, Done, Later, Log, ObjectsRead, memory::MemoryLog},
     store::{
         StoreError,
         engine::{Engine, META, Rows as _, Writing},
@@ -36,6 +35,7 @@ pub mod check;
 pub(super) mod encoding;
 mod handover;
 mod messages;
+mod objects;
 mod open_channel;
 mod past;
 mod reader;
@@ -218,12 +218,20 @@ impl Log for DiskLog {
         let channels = self.channels.lock();
         let names: Vec<_> = channels.open.keys().filter(|name| name.app() == app).cloned().collect();
         drop(channels);
-        let shrink = |least| {
+        self.memory.shrink_by(app, now, names.len(), |least| {
             let open = names.iter().filter_map(|name| self.at_hand(name));
             let is_any = self.memory.shrink_windows(app, least);
             open.fold(is_any, |is_any, open| open.state.lock().window.shrink(least) || is_any)
-        };
-        self.memory.may_shrink(app, now) && SHRINK_ABOVE.into_iter().any(shrink)
+        })
+    }
+
+    fn objects(&self, channel: &ChannelName, later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
+        self.read_objects(channel, later());
+        Poll::Pending
+    }
+
+    fn keep_objects(&self, channel: &ChannelName, upto: Serial, rows: &[Row], done: Done<()>) {
+        objects::keep(&self.engine, channel, upto, rows, done);
     }
 
     fn stored_bytes(&self) -> u64 {

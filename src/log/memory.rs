@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::{
     core::{
-        budget::{Account, AppAccounts},
+        budget::{Account, AppAccounts, Kind},
         dedupe::Known,
         history::Query,
         message::Entry,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Windows that have more than this to pay shrink first.
-pub(super) const SHRINK_ABOVE: [usize; 2] = [limits::WINDOW_STEP, 0];
+const SHRINK_ABOVE: [usize; 2] = [limits::WINDOW_STEP, 0];
 
 /// All windows. They live here and not in the channel actors, so that an actor that dies takes
 /// nothing with it.
@@ -68,13 +68,29 @@ impl MemoryLog {
         KeptWindow::new(window, self.account(app))
     }
 
-    /// Whether the windows of an app may be shrunk now: not if they were in this second.
-    pub(super) fn may_shrink(&self, app: AppId, now: Duration) -> bool {
+    /// Has `shrink` shrink the windows of an app that have more to pay than it is told, first those that have much. Not when that
+    /// was done in this second and was not worth it, for so many windows as it looks at beside these.
+    pub(super) fn shrink_by(
+        &self,
+        app: AppId,
+        now: Duration,
+        others: usize,
+        shrink: impl FnMut(usize) -> bool,
+    ) -> bool {
         let mut shrunk = self.shrunk.lock();
         shrunk.retain(|_, last| now.saturating_sub(*last) < limits::RELIEF_CHECK);
-        let may = !shrunk.contains_key(&app);
-        shrunk.entry(app).or_insert(now);
-        may
+        if shrunk.insert(app, now).is_some() {
+            return false;
+        }
+        drop(shrunk);
+        let account = self.account(app);
+        let before = account.kept_of(Kind::Window);
+        let is_any = SHRINK_ABOVE.into_iter().any(shrink);
+        let freed = before.saturating_sub(account.kept_of(Kind::Window));
+        if freed >= limits::SHRINK_WORTH * (self.windows.lock().len() + others) {
+            self.shrunk.lock().remove(&app);
+        }
+        is_any
     }
 
     /// All windows as they are.
@@ -92,6 +108,10 @@ impl MemoryLog {
             Arc::new(Mutex::new(self.kept(channel.app(), window)))
         });
         Arc::clone(window)
+    }
+
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.windows.lock().contains_key(channel)
     }
 
     /// Puts back a window of an earlier run.
@@ -121,8 +141,8 @@ impl MemoryLog {
         let of_app: Vec<_> =
             windows.iter().filter(|(name, _)| name.app() == app).map(|(_, window)| window.clone()).collect();
         drop(windows);
-        // All of them, not up to the first.
-        of_app.iter().filter(|window| window.lock().shrink(least)).count() > 0
+        // All of them, not up to the first; but those that are in use just now.
+        of_app.iter().filter(|window| window.try_lock().is_some_and(|mut window| window.shrink(least))).count() > 0
     }
 }
 
@@ -148,7 +168,7 @@ impl Log for MemoryLog {
     }
 
     fn shrink(&self, app: AppId, now: Duration) -> bool {
-        self.may_shrink(app, now) && SHRINK_ABOVE.iter().any(|least| self.shrink_windows(app, *least))
+        self.shrink_by(app, now, 0, |least| self.shrink_windows(app, least))
     }
 }
 

@@ -8,9 +8,10 @@ use crate::{
         dedupe::Known,
         history::{Page, Query},
         message::Entry,
+        objects::{Kept, Row},
         operation::{Latest, MessageRef},
         replay::{Choice, Found, Past, Wanted},
-        serial::Mint,
+        serial::{Mint, Serial},
         summaries::Annotated,
     },
     ids::{AppId, ChannelName},
@@ -56,6 +57,16 @@ pub trait Log: Send + Sync {
         None
     }
 
+    /// What is kept of the objects of a channel, which goes further back than its entries; nothing where there is no disk.
+    fn objects(&self, _channel: &ChannelName, _later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
+        Poll::Ready(Ok(Kept::default()))
+    }
+
+    /// Keeps changes of the objects of a channel, which have every operation up to `upto`.
+    fn keep_objects(&self, _channel: &ChannelName, _upto: Serial, _rows: &[Row], done: Done<()>) {
+        done(Ok(()));
+    }
+
     /// Bytes of all entries on disk, as last counted.
     fn stored_bytes(&self) -> u64 {
         0
@@ -70,6 +81,9 @@ pub type MessageRead = Result<Option<Latest>, StoreError>;
 
 /// A message and what its annotations come to; none: the log has it not.
 pub type AnnotatedRead = Result<Option<Annotated>, StoreError>;
+
+/// What is kept of the objects of a channel.
+pub type ObjectsRead = Result<Kept, StoreError>;
 
 /// The log of one channel, in the hands of the channel's actor.
 pub trait ChannelLog: Send {

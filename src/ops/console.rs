@@ -1,6 +1,6 @@
-//! `/console`: a page that shows the server at work. It is a client like any other: it asks `/metrics` and Ably's REST and
-//! event-stream interface with the key that its user gives it, and may do what that key may. So there is nothing behind it
-//! that could be attacked, and nothing here but files.
+//! `/console`: a page that shows the server at work. It is a client like any other: it asks the admin API, `/metrics`, and Ably's
+//! REST and event-stream interface with the key that its user gives it, or with a token of the admin API. So there is nothing here
+//! but files.
 
 use actix_web::{
     HttpRequest, HttpResponse,

@@ -17,13 +17,15 @@ pub async fn health(state: web::Data<OpsState>) -> impl Responder {
     web::Json(render(&ProcessFacts::read(), clock.uptime(), clock.now()))
 }
 
-/// GET and HEAD `/ready`: 200, or 503 once the server is to stop.
+/// GET and HEAD `/ready`: 200, or 503 once the server is to stop, or while it cannot serve, with the reason.
 pub async fn ready(state: web::Data<OpsState>) -> impl Responder {
     // Relaxed: a probe that reads the older value is the probe before.
-    if state.ready.load(Ordering::Relaxed) {
-        HttpResponse::Ok().json(json!({ "status": "ready" }))
-    } else {
-        HttpResponse::ServiceUnavailable().json(json!({ "status": "draining" }))
+    if !state.ready.load(Ordering::Relaxed) {
+        return HttpResponse::ServiceUnavailable().json(json!({ "status": "draining" }));
+    }
+    match (state.why_not_ready)() {
+        None => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        Some(reason) => HttpResponse::ServiceUnavailable().json(json!({ "status": "not_ready", "reason": reason })),
     }
 }
 

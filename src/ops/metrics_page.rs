@@ -191,6 +191,7 @@ mod tests {
             connections: 50,
             channels: 2,
             history_bytes: 4096,
+            cluster: None,
             kept: KeptFigures::default(),
             store: StoreFigures { reads: 3, commits: 4, stored_bytes: 5, file_bytes: 6, ..StoreFigures::default() },
             refusals: Refusals::default().read(),

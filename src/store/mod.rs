@@ -40,7 +40,7 @@ pub use scan::Scan;
 
 /// The tables by which `/metrics` shows the bytes of the data file: those of the logs, and those of the [`Store`]. Bytes of
 /// any other one are shown as the last; `_` stands for a space.
-pub const TABLES: [&str; 36] = [
+pub const TABLES: [&str; 38] = [
     "ably_nonces",
     "ably_revocations",
     "channels",
@@ -69,6 +69,8 @@ pub const TABLES: [&str; 36] = [
     "group_seen_due",
     "group_times",
     "group_unread",
+    "object_channels",
+    "objects",
     "po_letters",
     "po_mailboxes",
     "po_waiting",

@@ -24,8 +24,8 @@ export function launch() {
   });
 }
 
-/** Serves `pages/` on a free loopback port; another port is another origin. */
-export async function servePages() {
+/** Serves `pages/`, and `more` by path, on a free loopback port; another port is another origin. */
+export async function servePages(more = {}) {
   const script = 'text/javascript; charset=utf-8';
   const types = {
     '/room.html': 'text/html; charset=utf-8',
@@ -35,6 +35,7 @@ export async function servePages() {
   };
   const server = createServer(async (request, response) => {
     const path = request.url.split('?')[0];
+    if (path in more) return response.writeHead(200, { 'content-type': types['/room.html'] }).end(more[path]);
     if (!(path in types)) return response.writeHead(404).end();
     const body = await readFile(fileURLToPath(new URL(`pages${path}`, import.meta.url)));
     response.writeHead(200, { 'content-type': types[path], 'cache-control': 'no-store' }).end(body);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { launch } from './chromium.mjs';
+import { launch, openPage, servePages } from './chromium.mjs';
 import { startServer } from './server.mjs';
 
 let browser, server;
@@ -33,4 +33,34 @@ test('the first message of the README arrives, pasted into the console of /healt
   });
   await page.evaluate(`(async () => { ${lines} })()`);
   await arrived;
+});
+
+test('two windows with the page of docs/webrtc.md talk to each other directly', async (t) => {
+  const text = await readFile(new URL('../../docs/webrtc.md', import.meta.url), 'utf8');
+  const [, html] = text.match(/```html\n(.*?)```/s);
+  assert.ok(html.trim().split('\n').length <= 66, `${html.trim().split('\n').length} lines`);
+  const files = {};
+  const site = await servePages(files);
+  t.after(() => site.close());
+  const talk = await startServer({ origins: [site.origin] });
+  t.after(() => talk.stop());
+  files['/chat.html'] = html
+    .replace('PASTE-YOUR-TOKEN-HERE', await talk.mint('--user', 'me'))
+    .replace('ws://127.0.0.1:8080', talk.ws);
+  assert.ok(files['/chat.html'].includes(talk.ws) && !files['/chat.html'].includes('PASTE'));
+
+  const [anna, bob] = [await openPage(browser, site.origin), await openPage(browser, site.origin)];
+  for (const { page } of [anna, bob]) {
+    await page.goto(`${site.origin}/chat.html`);
+  }
+  for (const { page } of [anna, bob]) await page.getByText('is here').waitFor();
+  await anna.page.locator('#text').fill('good morning');
+  await anna.page.locator('#text').press('Enter');
+  await bob.page.getByText(/^me:\w+: good morning$/).waitFor();
+  await bob.page.locator('#text').fill('to you too');
+  await bob.page.locator('#text').press('Enter');
+  await anna.page.getByText(/^me:\w+: to you too$/).waitFor();
+  await bob.page.goto('about:blank');
+  await anna.page.getByText('has left').waitFor();
+  assert.deepEqual([...anna.complaints, ...bob.complaints], []);
 });

@@ -16,7 +16,7 @@ import { promisify } from 'node:util';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../..');
 const target = resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
-const binary = process.env.LETSHARE_BIN ?? join(target, 'debug', 'letshare-server');
+export const binary = process.env.LETSHARE_BIN ?? join(target, 'debug', 'letshare-server');
 
 const START_MS = 15_000;
 // The server promises to be gone 30 s after SIGTERM (`shutdown.grace`).
@@ -62,6 +62,8 @@ export async function startServer({ origins, settings = {} }) {
     ws: `ws://127.0.0.1:${port}`,
     port,
     pid: child.pid,
+    /** What it was started with: the command line of the same binary then works on the same folders. */
+    env,
     output: () => output,
 
     /** The Ably key among the lines for the person at the terminal, which come a moment after the port is open. */

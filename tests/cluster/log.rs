@@ -15,7 +15,7 @@ use letshare_server::{
     log::{
         StoreError,
         memory::MemoryLog,
-        shared::{SharedLog, Told},
+        shared::{SharedLog, Told, nodes::greeting},
     },
 };
 use tokio::sync::oneshot;
@@ -25,7 +25,8 @@ use crate::support::redis::RedisServer;
 fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes };
     let memory = MemoryLog::new(bounds, Arc::new(Account::server(usize::MAX)));
-    SharedLog::start(redis.settings(), Duration::from_secs(10), memory, Box::new(|_| None), Clock::system())
+    let deadline = Duration::from_secs(10);
+    SharedLog::start(redis.settings(), greeting(None), deadline, memory, Box::new(|_| None), Clock::system())
 }
 
 /// Waits for what a log calls back with.

@@ -185,3 +185,15 @@ async fn a_reader_that_stops_is_cut_behind_tls_too() {
     cut.expect("the server lets go of the socket");
     talker.subscribe("demo2", "signal:all").await;
 }
+
+/// findings N11: plain HTTP on the port of TLS is answered in words that its client reads.
+#[tokio::test]
+async fn plain_http_on_the_tls_port_is_told_so() {
+    let (server, trusted) = server(|_| {});
+    let tls_address = server.tls_address.expect("TLS is on");
+    let answer = Http::connect_to(tls_address).await.ask("GET", "/health", &[]).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.starts_with("this port speaks HTTPS"), "{}", answer.body);
+    let tls = connect(&server, &trusted).await;
+    assert_eq!(Http::over(tls, tls_address).ask("GET", "/health", &[]).await.status, 200);
+}

@@ -60,6 +60,9 @@ pub struct Channel {
     pub(in crate::actors) commit_queue: CommitQueue,
     /// Operations on messages that wait for what is known of them.
     pub(in crate::actors) operations: Operations,
+    /// Changes of objects that are on their way to the disk, and whether some were not kept.
+    pub(in crate::actors) keeping: usize,
+    pub(in crate::actors) is_unkept: bool,
     /// The occupancy will be sent soon.
     counting: bool,
     /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
@@ -174,6 +177,8 @@ impl Channel {
             telling: None,
             commit_queue: CommitQueue::default(),
             operations: Operations::default(),
+            keeping: 0,
+            is_unkept: false,
             counting: false,
             worker,
             traffic,
@@ -353,6 +358,7 @@ impl Channel {
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         self.expire(ctx);
+        self.keep_objects(true, ctx);
         self.note_use(ctx);
         // What nobody publishes after is not missed for long either.
         self.ask_log(ctx);
@@ -361,7 +367,8 @@ impl Channel {
         }
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0) && self.operations.is_empty();
-        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() && is_answered {
+        let is_kept = self.keeping == 0 && !self.is_unkept;
+        if is_empty && is_kept && self.state.is_idle() && self.commit_queue.is_empty() && is_answered {
             self.retired = true;
             ctx.cancel_future(self.sweeping);
             // The log first: once the name is free, a successor may open it.

@@ -22,10 +22,7 @@ use crate::{
             names::Names,
         },
     },
-    core::{
-        budget::Level,
-        eviction::{ChannelShares, NoPlace, Roster, Turn},
-    },
+    core::eviction::{ChannelShares, NoPlace, Roster, Turn},
     error::Fault,
     ids::{AppId, ChannelName},
     limits,
@@ -135,7 +132,10 @@ impl Directory {
         if let Some(address) = self.open(name) {
             return Ok(address);
         }
-        let charge = self.pay(name.app(), payer, broker).map_err(Full::to_fault)?;
+        // The network of the client that opens it pays, not the client: others will use it as well, and a client may be in
+        // more channels than its own memory would pay for.
+        let account = payer.map_or_else(|| broker.accounts.app(name.app()), Account::above_client);
+        let charge = account.charge(Kind::Channel, limits::CHANNEL_COST).map_err(Full::to_fault)?;
         let mut channels = self.channels.lock();
         let victim = match channels.actors.get(name) {
             // Somebody was faster.
@@ -162,18 +162,6 @@ impl Directory {
             victim.evict(broker);
         }
         Ok(address)
-    }
-
-    /// What another channel costs. The network of the client that opens it pays, not the client: others will use it as well,
-    /// and a client may be in more channels than its own memory would pay for.
-    fn pay(&self, app: AppId, payer: Option<&Account>, broker: &Broker) -> Result<Charge, Full> {
-        let account = payer.map_or_else(|| broker.accounts.app(app), Account::above_client);
-        loop {
-            match account.charge(Kind::Channel, limits::CHANNEL_COST) {
-                Err(full) if self.relieve_for(app, full, broker) => {}
-                outcome => return outcome,
-            }
-        }
     }
 
     /// The actor of a channel, if there is one that works.
@@ -220,27 +208,20 @@ impl Directory {
             Place::Going => {
                 channels.roster.add(name.app());
                 // Not refused: somebody is attached.
-                known.charge = broker.accounts.app(name.app()).charge(Kind::Channel, limits::CHANNEL_COST).ok();
+                let account = broker.accounts.app(name.app());
+                known.charge = Some(account.charge_anyway(Kind::Channel, limits::CHANNEL_COST));
             }
             Place::Opening | Place::Used => {}
         }
         known.place = if is_idle { Place::Idle(channels.roster.leave(name.clone())) } else { Place::Used };
     }
 
-    /// What `app` wants to keep finds an account full: channels that nobody is attached to give their windows up. Whether any
-    /// did. Nobody does for the account of one network or client, or for mailboxes.
-    pub(in crate::actors) fn relieve_for(&self, app: AppId, full: Full, broker: &Broker) -> bool {
-        match full.level {
-            Level::App => self.relieve(Some(app), broker),
-            Level::Server => self.relieve(None, broker),
-            Level::Requests | Level::Network | Level::Client | Level::Mailboxes => false,
-        }
-    }
-
     /// Some channels that nobody is attached to give their windows up, those that were left first: of an app, or of the one
     /// whose windows are the largest. Whether any did.
     pub(in crate::actors) fn relieve(&self, app: Option<AppId>, broker: &Broker) -> bool {
-        let channels = &mut *self.channels.lock();
+        // Not locked for ever by whoever opens a channel and finds no room for what is known of it.
+        let Some(mut channels) = self.channels.try_lock_for(limits::RELIEF_WAIT) else { return false };
+        let channels = &mut *channels;
         let size = |app| broker.accounts.app(app).kept_of(Kind::Window);
         let Some(app) = app.or_else(|| channels.roster.largest(size)) else { return false };
         let oldest = |_| channels.roster.evict(app).and_then(|oldest| channels.going(oldest));

@@ -7,12 +7,13 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
-        accounts::{Full, Kind},
+        accounts::Full,
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::operations::Task,
         channels::shared::Publishing,
         channels::undone::Owed,
+        relief,
     },
     core::{
         budget::Level,
@@ -21,6 +22,7 @@ use crate::{
         dedupe::Published,
         growth::Grown,
         message::{Body, Draft, Entry},
+        modes::Modes,
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
         stats::{Source, Weighed},
@@ -178,18 +180,16 @@ impl Channel {
         self.was_used = true;
         loop {
             match self.log.append(now.uptime, Arc::clone(entry), later) {
-                Poll::Ready(Err(StoreError::Memory(full))) if self.makes_room(now, entry, full) => {}
+                Poll::Ready(Err(StoreError::Memory(full))) if self.makes_room(entry, full) => {}
                 outcome => return outcome,
             }
         }
     }
 
-    fn makes_room(&mut self, now: Now, entry: &Entry, full: Full) -> bool {
-        let (app, broker) = (self.state.name().app(), &self.worker.broker);
-        let largest = || if full.level == Level::Server { broker.accounts.largest(Kind::Window) } else { None };
-        broker.directory.relieve_for(app, full, broker)
-            || self.log.give_up(entry.cost())
-            || broker.log.shrink(largest().unwrap_or(app), now.uptime)
+    fn makes_room(&mut self, entry: &Entry, full: Full) -> bool {
+        let broker = &self.worker.broker;
+        let app = (full.level == Level::App).then(|| self.state.name().app());
+        broker.directory.relieve(app, broker) || self.log.give_up(entry.cost()) || relief::shrink(broker, app)
     }
 
     /// Does what has waited and waits no longer.
@@ -231,6 +231,7 @@ impl Channel {
                 }
                 self.tell_summaries_in_time(ctx);
             }
+            Body::Objects(_) => self.keep_objects(false, ctx),
             _ => {}
         }
         // Of a log that nodes share each counts what it has published itself, when it is told.
@@ -251,7 +252,7 @@ impl Channel {
         }
     }
 
-    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+    pub(super) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Append(draft) => self.let_leave(draft, ctx),
             Effect::Answer { hub, session, answer } => {
@@ -260,6 +261,9 @@ impl Channel {
             }
             Effect::Complete(append) => self.complete_first(append, ctx),
             Effect::OccupancyChanged => self.count_soon(ctx),
+            Effect::Attached { ref attached, .. } if self.has_to_read_objects(attached) => {
+                self.read_objects_for(effect, ctx)
+            }
             Effect::Attached { hub, ref start, ref attached } => {
                 // Until the past is read, which may go wrong.
                 self.owed = Some(Owed::Attachment { hub, id: attached.subscription.id });
@@ -299,7 +303,10 @@ impl Channel {
                 let unsettled = self.state.unsettled();
                 let choice = Choice::for_reader(&attached.subscription);
                 let recent = || choice.of_all(&self.log.recent());
-                let attached = replay::fill(*attached, &start, found, recent, || self.log.past(), unsettled, bytes);
+                let mut attached = replay::fill(*attached, &start, found, recent, || self.log.past(), unsettled, bytes);
+                if attached.subscription.filter.modes.has(Modes::OBJECT_SUBSCRIBE) {
+                    attached.objects = self.state.objects();
+                }
                 self.owed = None;
                 let missed = (attached.resumed && !attached.is_change).then_some(attached.position);
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));

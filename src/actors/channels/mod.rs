@@ -6,6 +6,7 @@ pub mod directory;
 mod effects;
 pub mod meta;
 mod names;
+mod objects;
 mod operations;
 pub mod questions;
 mod reaper;

@@ -24,7 +24,7 @@ use crate::{
     error::Fault,
     ids::{ConnectionId, NodeId},
     limits,
-    log::{AnnotatedRead, MessageRead, StoreError},
+    log::{AnnotatedRead, MessageRead, ObjectsRead, StoreError},
 };
 
 /// What waits, oldest first.
@@ -72,6 +72,7 @@ pub(in crate::actors) enum Task {
 enum Learnt {
     Message(MessageRead),
     Annotated(MessageRef, AnnotatedRead),
+    Objects(ObjectsRead),
     Recalled(MessageRef, AnnotatedRead),
 }
 
@@ -143,7 +144,7 @@ impl Channel {
     /// Whether this is judged by what was published before, so that it may have to wait for that.
     pub(super) const fn waits_in_line(&self, publish: &Publish) -> bool {
         match publish.body {
-            Body::Operation(_) | Body::Annotations(_) => true,
+            Body::Operation(_) | Body::Annotations(_) | Body::Objects(_) => true,
             Body::Presence(_) => self.shared.is_some(),
             _ => false,
         }
@@ -207,6 +208,16 @@ impl Channel {
                     }
                     continue;
                 }
+                Body::Objects(_) => {
+                    match self.state.knows_objects() {
+                        true => self.operate_first(Ok(()), ctx),
+                        false if self.shared.is_some() => {
+                            self.operate_first(Err(Fault::NotShared { what: "objects" }), ctx)
+                        }
+                        false => self.read_objects_to_operate(ctx),
+                    }
+                    continue;
+                }
                 _ => {
                     self.operate_first(Ok(()), ctx);
                     continue;
@@ -261,6 +272,23 @@ impl Channel {
         match self.log.annotated(message, &mut later) {
             Poll::Ready(read) => self.learn_annotated(message, read, ctx),
             Poll::Pending => self.operations.is_reading = true,
+        }
+    }
+
+    fn read_objects_to_operate(&mut self, ctx: &mut Context<Self>) {
+        let mut later = || -> Box<dyn FnOnce(ObjectsRead) + Send> {
+            let reading = Reading(ctx.address(), None);
+            Box::new(move |read| reading.finish(Learnt::Objects(read)))
+        };
+        match self.worker.broker.log.objects(self.state.name(), &mut later) {
+            Poll::Ready(read) => self.learn_objects_to_operate(read, ctx),
+            Poll::Pending => self.operations.is_reading = true,
+        }
+    }
+
+    fn learn_objects_to_operate(&mut self, read: ObjectsRead, ctx: &mut Context<Self>) {
+        if let Err(fault) = self.learn_objects(read) {
+            self.operate_first(Err(fault), ctx);
         }
     }
 
@@ -338,6 +366,7 @@ impl Handler<Learnt> for Channel {
             Learnt::Recalled(..) => {}
             Learnt::Message(read) => self.operate_by(read, ctx),
             Learnt::Annotated(message, read) => self.learn_annotated(message, read, ctx),
+            Learnt::Objects(read) => self.learn_objects_to_operate(read, ctx),
         }
         self.go_on_operating(ctx);
     }

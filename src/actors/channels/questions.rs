@@ -15,6 +15,7 @@ use crate::{
         command::Publish,
         dedupe::Published,
         history::{Page, Query},
+        objects::{Objects, Snapshot},
         occupancy::Occupancy,
         operation::{Latest, MessageRef},
         presence::{MembersPage, MembersQuery},
@@ -25,7 +26,7 @@ use crate::{
     },
     error::Fault,
     ids::{ChannelName, ClientId},
-    log::{AnnotatedRead, MessageRead, PageRead},
+    log::{AnnotatedRead, MessageRead, ObjectsRead, PageRead},
     store::StoreError,
 };
 
@@ -54,6 +55,11 @@ pub(in crate::actors) struct Newest(pub MessageRef);
 #[derive(Message)]
 #[rtype(result = "Result<Digest, Fault>")]
 pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
+
+/// The objects as they are.
+#[derive(Message)]
+#[rtype(result = "Result<Arc<Snapshot>, Fault>")]
+pub(in crate::actors) struct ObjectsNow;
 
 /// Some of those present.
 #[derive(Message)]
@@ -169,6 +175,14 @@ impl Broker {
         client: Option<ClientId>,
     ) -> Result<Digest, Fault> {
         ask(self.directory.channel(name, self, None)?, SummaryOf(message, client)).await
+    }
+
+    /// The objects of a channel as they are.
+    ///
+    /// # Errors
+    /// [`Fault::NotShared`], or they cannot be read.
+    pub async fn objects(self: &Arc<Self>, name: &ChannelName) -> Result<Arc<Snapshot>, Fault> {
+        ask(self.directory.channel(name, self, None)?, ObjectsNow).await
     }
 
     /// A page of those present.
@@ -318,6 +332,31 @@ impl Handler<SummaryOf> for Channel {
             Err(error) => Err(unreadable("the annotations of a message", &error)),
         };
         by_log(|later| self.log.annotated(message, later), finish)
+    }
+}
+
+impl Handler<ObjectsNow> for Channel {
+    type Result = Answered<Arc<Snapshot>>;
+
+    fn handle(&mut self, question: ObjectsNow, ctx: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(question);
+        }
+        if self.shared.is_some() {
+            return answer(Err(Fault::NotShared { what: "objects" }));
+        }
+        self.note_opened(ctx);
+        if let Some(objects) = self.state.objects() {
+            return answer(Ok(objects));
+        }
+        // Nobody changes them, so the channel itself need not know them.
+        let finish = |read: ObjectsRead| match read {
+            Ok(kept) => Ok(Objects::restored(kept, None).snapshot()),
+            Err(error) => Err(unreadable("the objects of a channel", &error)),
+        };
+        let recent = self.log.recent();
+        let with_recent = move |read: ObjectsRead| finish(read.map(|kept| kept.with(recent)));
+        by_log(|later| self.worker.broker.log.objects(self.state.name(), later), with_recent)
     }
 }
 

@@ -156,7 +156,7 @@ impl Drop for Channel {
 }
 
 impl Channel {
-    fn tell_undone(&self, hub: HubId, command: Undone) {
+    pub(super) fn tell_undone(&self, hub: HubId, command: Undone) {
         let channel = self.state.name().clone();
         self.send(hub, HubMessage::Undone { channel, command });
     }

@@ -176,6 +176,10 @@ impl Hub {
         Self { worker, orphans: OrphanWatch::default(), draining: None }
     }
 
+    pub(in crate::actors) const fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
     /// Looks after the connections once in every period, however late. Where the thread was held up, ticks that follow each
     /// other at once would take readers for slow that nothing was written to in between.
     fn tick_later(&self, ctx: &mut Context<Self>) {
@@ -188,7 +192,7 @@ impl Hub {
 
     fn tick(&mut self) {
         let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
-        for session in sessions.iter().filter(|session| session.outbox.is_open()) {
+        for session in sessions.iter().filter(|session| session.outbox.is_open() && !session.ends_overdrawn()) {
             match session.check_keepalive() {
                 Verdict::Fine => {}
                 Verdict::SendPing if session.has_departed() => {}

@@ -9,4 +9,4 @@ pub mod outbox;
 
 pub use flusher::Flusher;
 pub use hub::{Budget, Hub, HubHandle, HubMessage, TransportHandle, TransportMessage};
-pub use outbox::{Full, Outbox, Source};
+pub use outbox::{NotQueued, Outbox, Source};

@@ -24,10 +24,11 @@ use bytes::{Buf as _, Bytes};
 pub use crate::core::frame;
 use crate::{
     actors::{
-        accounts::{Account, Charge, Kind},
+        accounts::{Account, Charge, Full, Kind},
         fanout::flusher::Flusher,
         transport::Socket,
     },
+    error::CloseReason,
     limits,
 };
 
@@ -57,7 +58,7 @@ struct Queue {
     /// Begins with a source, unless it is empty.
     behind: RefCell<VecDeque<Behind>>,
     /// There was no room for frames of a source.
-    overdrawn: Cell<bool>,
+    overdrawn: Cell<Option<Full>>,
     bytes: Cell<usize>,
     limit: Cell<usize>,
     /// Who pays for what waits; nobody in tests.
@@ -100,9 +101,23 @@ enum Phase {
     Ended,
 }
 
-/// The frame does not fit: the reader is too slow.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Full;
+/// Why a frame is not queued, and its connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotQueued {
+    /// As much waits as may: the reader is too slow.
+    TooSlow,
+    /// There is no memory for it, however fast the reader is.
+    NoMemory(Full),
+}
+
+impl NotQueued {
+    pub const fn to_close_reason(self) -> CloseReason {
+        match self {
+            Self::TooSlow => CloseReason::TooSlow,
+            Self::NoMemory(full) => full.to_close_reason(),
+        }
+    }
+}
 
 impl Outbox {
     /// At most `limit` bytes wait, with what it costs to hold them, and `account` pays for them.
@@ -125,7 +140,7 @@ impl Outbox {
             flusher,
             frames: RefCell::default(),
             behind: RefCell::default(),
-            overdrawn: Cell::new(false),
+            overdrawn: Cell::default(),
             bytes: Cell::new(0),
             limit: Cell::new(limit),
             paid: Cell::new(account.as_ref().map_or(usize::MAX, |_| limits::OUTBOX_FREE)),
@@ -141,18 +156,18 @@ impl Outbox {
     /// Queues a frame; after [`Outbox::close`] it is ignored.
     ///
     /// # Errors
-    /// [`Full`] when the frame does not fit; it is not queued.
-    pub fn push(&self, frame: Bytes) -> Result<(), Full> {
+    /// [`NotQueued`] when the frame does not fit.
+    pub fn push(&self, frame: Bytes) -> Result<(), NotQueued> {
         let queue = &*self.0;
         if queue.phase.get() != Phase::Open {
             return Ok(());
         }
         let bytes = queue.bytes.get() + cost(&frame);
         if bytes > queue.limit.get() {
-            return Err(Full);
+            return Err(NotQueued::TooSlow);
         }
         if bytes > queue.paid.get() {
-            self.pay(bytes)?;
+            self.pay(bytes).map_err(NotQueued::NoMemory)?;
         }
         queue.bytes.set(bytes);
         self.queue(frame);
@@ -161,14 +176,17 @@ impl Outbox {
 
     /// Queues what is put into frames later, and pays for `bytes` that it keeps meanwhile. Its frames are paid for when they
     /// are made, some at a time; they do not count against the limit.
-    pub fn push_source(&self, source: Box<dyn Source>, bytes: usize) -> Result<(), Full> {
+    ///
+    /// # Errors
+    /// [`NotQueued::NoMemory`]
+    pub fn push_source(&self, source: Box<dyn Source>, bytes: usize) -> Result<(), NotQueued> {
         let queue = &*self.0;
         if queue.phase.get() != Phase::Open {
             return Ok(());
         }
         let bytes = bytes + limits::OUTBOX_SOURCE_COST;
         let charge = queue.account.as_ref().map(|account| account.charge(Kind::Outbox, bytes));
-        let charge = charge.transpose().map_err(|_| Full)?;
+        let charge = charge.transpose().map_err(NotQueued::NoMemory)?;
         queue.behind.borrow_mut().push_back(Behind::Source { source, _charge: charge });
         self.hand_over();
         Ok(())
@@ -243,8 +261,13 @@ impl Outbox {
         self.0.bytes.get() == 0 && self.0.behind.borrow().is_empty()
     }
 
+    /// Bytes that wait, with what it costs to hold them.
+    pub fn waiting(&self) -> usize {
+        self.0.bytes.get()
+    }
+
     /// There was no room for what a source has made: the connection has to end.
-    pub fn is_overdrawn(&self) -> bool {
+    pub fn overdrawn(&self) -> Option<Full> {
         self.0.overdrawn.get()
     }
 
@@ -295,8 +318,8 @@ impl Outbox {
         let paid = bytes.next_multiple_of(limits::OUTBOX_STEP);
         let own = paid.saturating_sub(queue.free.get());
         match &mut *queue.charge.borrow_mut() {
-            Some(charge) => charge.set(own).map_err(|_| Full)?,
-            none => *none = Some(account.charge(Kind::Outbox, own).map_err(|_| Full)?),
+            Some(charge) => charge.set(own)?,
+            none => *none = Some(account.charge(Kind::Outbox, own)?),
         }
         queue.paid.set(paid);
         Ok(())
@@ -313,8 +336,10 @@ impl Outbox {
                 Poll::Pending => return,
                 Poll::Ready(Some(made)) => {
                     let bytes = queue.bytes.get() + made.iter().map(cost).sum::<usize>();
-                    if bytes > queue.paid.get() && self.pay(bytes).is_err() {
-                        queue.overdrawn.set(true);
+                    if bytes > queue.paid.get()
+                        && let Err(full) = self.pay(bytes)
+                    {
+                        queue.overdrawn.set(Some(full));
                         return;
                     }
                     queue.bytes.set(bytes);
@@ -497,7 +522,7 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         let outbox = Outbox::new(2 * FRAME_COST + 5, None);
         assert_eq!(outbox.push(frame("123")), Ok(()));
-        assert_eq!(outbox.push(frame("456")), Err(Full));
+        assert_eq!(outbox.push(frame("456")), Err(NotQueued::TooSlow));
         assert_eq!(outbox.push(frame("45")), Ok(()));
         assert_eq!(outbox.poll_frame(&cx), Poll::Ready(Some(frame("123"))));
         assert_eq!(outbox.push(frame("678")), Ok(()));
@@ -509,7 +534,7 @@ mod tests {
         outbox.widen(3);
         assert_eq!(outbox.push(frame("123456")), Ok(()));
         outbox.narrow(3);
-        assert_eq!(outbox.push(frame("7")), Err(Full));
+        assert_eq!(outbox.push(frame("7")), Err(NotQueued::TooSlow));
     }
 
     /// Gives its frames some at a time, and now and then has none yet.
@@ -615,9 +640,9 @@ mod tests {
 
         let poor = Account::server(50_000);
         let outbox = Outbox::new(1_000, Some(poor.clone()));
-        assert_eq!(outbox.push_source(backlog(), 50_000), Err(Full));
+        assert!(matches!(outbox.push_source(backlog(), 50_000), Err(NotQueued::NoMemory(_))));
         assert_eq!(outbox.push_source(backlog(), 100), Ok(()));
-        assert!(outbox.poll_frame(&cx).is_pending() && outbox.is_overdrawn());
+        assert!(outbox.poll_frame(&cx).is_pending() && outbox.overdrawn().is_some());
         outbox.clear();
         assert_eq!(poor.kept(), 0);
     }

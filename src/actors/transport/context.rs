@@ -1,6 +1,11 @@
 //! What a protocol does for one transport ([`ProtocolHandler`]), and what it can do there ([`TransportContext`]).
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -14,7 +19,7 @@ use crate::{
         inbox::Inbox,
         transport::TransportCommand,
         transport::attachments::Attachments,
-        transport::missed::{BacklogSource, Frames},
+        transport::missed::{BacklogSource, Frames, Made},
         transport::session::Session,
         worker::Worker,
     },
@@ -39,6 +44,11 @@ use crate::{
 pub trait ProtocolHandler {
     /// How entries are written for this connection.
     fn format(&self) -> &'static dyn WireFormat;
+
+    /// Whom the connection speaks for, as far as that is known.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
 
     /// What the transport is held to.
     fn terms(&self, settings: &Settings) -> Terms {
@@ -122,6 +132,23 @@ pub trait ProtocolHandler {
     }
 }
 
+/// Who is at the other end of a transport, for operators to see.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// What it speaks.
+    pub protocol: &'static str,
+    pub address: IpAddr,
+    /// What its SDK or browser calls itself, of [`limits::AGENT_BYTES`] at most.
+    pub agent: Box<str>,
+}
+
+/// Nobody, until a request says who it is.
+impl Default for Peer {
+    fn default() -> Self {
+        Self { protocol: "", address: Ipv4Addr::UNSPECIFIED.into(), agent: Box::default() }
+    }
+}
+
 /// What a transport is held to, and what is done for it without asking its protocol handler.
 pub struct Terms {
     /// The connection that this is a transport of.
@@ -139,6 +166,7 @@ pub struct Terms {
     pub hold: Duration,
     /// The app whose account pays for what is kept for it.
     pub app: AppId,
+    pub peer: Peer,
 }
 
 impl Terms {
@@ -153,6 +181,7 @@ impl Terms {
             farewell: |_| None,
             hold: Duration::ZERO,
             app: AppId::DEFAULT,
+            peer: Peer::default(),
         }
     }
 }
@@ -212,6 +241,11 @@ impl TransportContext<'_> {
         }
         let bytes = frames.iter().map(Bytes::len).sum();
         self.session.push_source(Frames::new(frames, Rc::clone(self.worker())), bytes);
+    }
+
+    /// Sends frames that are made as the socket takes them; what they are made of is paid for.
+    pub fn send_made(&mut self, frames: impl Iterator<Item = Bytes> + 'static) {
+        self.session.push_source(Made::new(frames, Rc::clone(self.worker())), 0);
     }
 
     /// Sends what an attachment missed, as its socket takes it: `encode` writes an entry, and `broken` is sent instead of the

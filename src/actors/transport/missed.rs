@@ -23,6 +23,12 @@ pub struct Frames {
     worker: Rc<Worker>,
 }
 
+/// Frames that are made one by one.
+pub struct Made<I> {
+    frames: I,
+    worker: Rc<Worker>,
+}
+
 /// The backlog of one attachment: of its entries only those are in memory for it that are on their way to the socket.
 pub struct BacklogSource<E> {
     backlog: Backlog,
@@ -52,6 +58,25 @@ impl Source for Frames {
         };
         let count_of_fitting = self.frames.as_slice().iter().take_while(|frame| fits(frame)).count();
         let next: Vec<Bytes> = self.frames.by_ref().take(count_of_fitting).collect();
+        Poll::Ready((!next.is_empty()).then(|| count(&self.worker, next)))
+    }
+}
+
+impl<I> Made<I> {
+    pub const fn new(frames: I, worker: Rc<Worker>) -> Self {
+        Self { frames, worker }
+    }
+}
+
+impl<I: Iterator<Item = Bytes>> Source for Made<I> {
+    fn next(&mut self) -> Poll<Option<Vec<Bytes>>> {
+        let (mut next, mut bytes) = (Vec::new(), 0);
+        while bytes < limits::BACKLOG_PORTION
+            && let Some(frame) = self.frames.next()
+        {
+            bytes += frame.len();
+            next.push(frame);
+        }
         Poll::Ready((!next.is_empty()).then(|| count(&self.worker, next)))
     }
 }

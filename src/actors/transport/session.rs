@@ -16,9 +16,10 @@ use bytes::Bytes;
 use crate::{
     actors::{
         channels::Leave,
-        fanout::{Budget, Full, Outbox, Source, TransportMessage},
+        fanout::{Budget, NotQueued, Outbox, Source, TransportMessage},
+        listing::Shown,
         transport::attachments::Attachments,
-        transport::context::{ProtocolHandler, Terms, TransportContext},
+        transport::context::{Peer, ProtocolHandler, Terms, TransportContext},
         transport::socket::Socket,
         transport::{Transport, TransportCommand},
         worker::Worker,
@@ -33,13 +34,17 @@ use crate::{
         wire::WireFormat,
     },
     error::CloseReason,
-    ids::{ChannelName, ConnectionId, SessionId},
+    ids::{AppId, ChannelName, ConnectionId, SessionId, Timestamp},
+    limits,
 };
 
 pub struct Session {
     pub id: SessionId,
     /// The connection that this is a transport of.
     pub connection_id: ConnectionId,
+    pub(in crate::actors) app: AppId,
+    pub(in crate::actors) peer: Peer,
+    opened: Timestamp,
     pub(in crate::actors) outbox: Outbox,
     pub(in crate::actors) socket: Socket,
     transport: Addr<Transport>,
@@ -74,10 +79,13 @@ impl Session {
         socket: Socket,
         worker: Rc<Worker>,
     ) -> Self {
-        let Terms { connection: connection_id, ping, timeouts, rate, channels, farewell, hold, app: _ } = terms;
+        let Terms { connection: connection_id, ping, timeouts, rate, channels, farewell, hold, app, peer } = terms;
         Self {
             id: SessionId::next(),
             connection_id,
+            app,
+            peer,
+            opened: worker.broker.clock.now(),
             outbox,
             socket,
             transport,
@@ -135,6 +143,30 @@ impl Session {
         rate.as_mut().map(|rate| act(rate, self.worker.broker.clock.uptime()))
     }
 
+    /// Whom the connection speaks for.
+    pub(in crate::actors) fn client_id(&self) -> Option<String> {
+        self.protocol.borrow().handler.client_id().map(str::to_owned)
+    }
+
+    /// As operators see it.
+    pub(in crate::actors) fn show(&self) -> Shown {
+        let client_id = self.client_id();
+        let attachments = self.attachments();
+        Shown {
+            session: self.id,
+            connection: self.connection_id,
+            peer: self.peer.clone(),
+            app: self.app,
+            client_id,
+            opened: self.opened,
+            bytes_waiting: self.outbox.waiting(),
+            frames_sent: self.outbox.taken(),
+            burst_spent: self.with_rate(|rate, now| rate.spent(now)),
+            attachments: attachments.len(),
+            channels: attachments.channels().take(limits::ADMIN_PAGE).cloned().collect(),
+        }
+    }
+
     /// Lets the protocol handler act.
     pub(in crate::actors) fn with_handler(
         &self,
@@ -151,7 +183,7 @@ impl Session {
         self.with_handler(|handler, transport| handler.answered(channel, answer, transport));
     }
 
-    /// Queues a finished frame. A reader too slow for it is closed, at the cost of its outbox.
+    /// Queues a finished frame. A reader for which there is no room is closed, at the cost of its outbox.
     pub(in crate::actors) fn push(&self, frame: Bytes) {
         self.end_if_full(self.outbox.push(frame));
     }
@@ -161,12 +193,19 @@ impl Session {
         self.end_if_full(self.outbox.push_source(Box::new(source), bytes));
     }
 
-    fn end_if_full(&self, pushed: Result<(), Full>) {
-        if let Err(Full) = pushed {
+    fn end_if_full(&self, pushed: Result<(), NotQueued>) {
+        if let Err(why) = pushed {
             self.outbox.clear();
-            self.send_close(CloseReason::TooSlow);
-            self.close(CloseReason::TooSlow);
+            self.send_close(why.to_close_reason());
+            self.close(why.to_close_reason());
         }
+    }
+
+    /// Whether there was no room for what is put into frames as the socket drains; then the connection ends.
+    pub(in crate::actors) fn ends_overdrawn(&self) -> bool {
+        let full = self.outbox.overdrawn();
+        self.end_if_full(full.map_or(Ok(()), |full| Err(NotQueued::NoMemory(full))));
+        full.is_some()
     }
 
     /// Takes what others have for this transport.
@@ -251,9 +290,6 @@ impl Session {
     }
 
     pub(in crate::actors) fn check_keepalive(&self) -> Verdict {
-        if self.outbox.is_overdrawn() {
-            return Verdict::Stalled;
-        }
         let timeouts = &self.timeouts;
         let mut keepalive = self.keepalive.get();
         let verdict = keepalive.tick(

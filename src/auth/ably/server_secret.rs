@@ -24,6 +24,11 @@ impl ServerSecret {
         self.0.expose_secret()
     }
 
+    /// Tells one secret from another, and nothing else of it.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(&self.derive("fingerprint").sign(&[])[..16])
+    }
+
     /// A key for one purpose; another `purpose` gives one that has nothing to do with it.
     pub(super) fn derive(&self, purpose: &str) -> SigningKey {
         let master = SigningKey::new(self.reveal());

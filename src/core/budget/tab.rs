@@ -45,7 +45,7 @@ impl Tab {
             let charge = self.charge.get_or_insert_with(|| account.charge_anyway(*kind, 0));
             let ahead = after.checked_next_power_of_two().unwrap_or(after);
             // Where there is no room to pay ahead, there may be room for the piece.
-            charge.set(ahead).or_else(|_| charge.set(after))?;
+            charge.set_ahead(ahead).or_else(|_| charge.set(after))?;
         }
         Ok(())
     }

@@ -110,6 +110,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         gap: None,
         backlog: None,
         members: Arc::default(),
+        objects: None,
         occupancy: Occupancy::default(),
         context: Bytes::new(),
     }

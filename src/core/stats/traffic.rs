@@ -97,6 +97,9 @@ fn weigh(body: &Body) -> Option<(Kind, Volume)> {
         Body::Annotations(annotations) => {
             (Kind::Messages, annotations.len(), annotations.iter().map(|item| item.size()).sum())
         }
+        Body::Objects(operations) => {
+            (Kind::Messages, operations.len(), operations.iter().map(|item| item.size()).sum())
+        }
         Body::Occupancy(_) | Body::Summary(_) => return None,
     };
     let data: usize = data;
@@ -144,7 +147,7 @@ impl Traffic {
             Body::Presence(events) => (Kind::Presence, events.get(index).map(PresenceEvent::size)),
             Body::Operation(operation) => (Kind::Messages, Some(operation.size())),
             Body::Annotations(annotations) => (Kind::Messages, annotations.get(index).map(Annotation::size)),
-            Body::Occupancy(_) | Body::Summary(_) => return,
+            Body::Objects(_) | Body::Occupancy(_) | Body::Summary(_) => return,
         };
         if let Some(size) = size {
             let volume = Volume { count: 1, data: size as u64, refused: 0 };

@@ -31,6 +31,7 @@ pub struct Interests {
     /// Presence events of the own connection only.
     own_presence: BTreeSet<(ConnectionId, u32)>,
     annotations: Places,
+    objects: Places,
     occupancy: Places,
 }
 
@@ -65,6 +66,9 @@ impl Interests {
         if filter.modes.has(Modes::ANNOTATION_SUBSCRIBE) {
             self.annotations.insert(place);
         }
+        if filter.modes.has(Modes::OBJECT_SUBSCRIBE) {
+            self.objects.insert(place);
+        }
         if filter.occupancy {
             self.occupancy.insert(place);
         }
@@ -86,6 +90,7 @@ impl Interests {
         self.presence.remove(&place);
         self.own_presence.remove(&(subscription.connection, place));
         self.annotations.remove(&place);
+        self.objects.remove(&place);
         self.occupancy.remove(&place);
     }
 
@@ -101,6 +106,7 @@ impl Interests {
             }
             Body::Operation(operation) => (Some(&self.every_message), self.named.get(&operation.message.name), None),
             Body::Annotations(_) => (Some(&self.annotations), None, None),
+            Body::Objects(_) => (Some(&self.objects), None, None),
             Body::Summary(summarised) => (Some(&self.every_message), self.named.get(&summarised.name), None),
             Body::Presence(_) => (Some(&self.presence), None, entry.publisher),
             Body::Occupancy(_) => (Some(&self.occupancy), None, None),

@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rand::RngExt as _;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -24,8 +25,8 @@ use tokio::{
 };
 
 use super::{
-    ClientError, EndWithOwner, MultiplexedConnection, Redis, RedisError, Value, cmd, link::Inner, pipe, reader::millis,
-    reply,
+    ClientError, EndWithOwner, MultiplexedConnection, Redis, RedisError, Run, Value, cmd, link::Inner, pipe,
+    reader::millis, reply,
 };
 use crate::{clock::Clock, ids::Timestamp, limits};
 
@@ -72,6 +73,7 @@ pub struct Line {
     patience: Duration,
     bytes: Arc<AtomicUsize>,
     ahead: Arc<AtomicU64>,
+    trouble: Arc<Mutex<Option<RedisError>>>,
     _task: Arc<EndWithOwner>,
 }
 
@@ -108,21 +110,41 @@ impl Drop for Place {
 }
 
 impl Line {
-    /// Connects in the background, on the current runtime; `scripts` are what its calls name.
-    pub fn start(redis: &Redis, scripts: &'static [&'static str], patience: Duration, clock: Clock) -> Self {
+    /// Connects in the background, on the current runtime; `scripts` are what its calls name. `greeting` is run on each new
+    /// connection: see [`Redis::greet`].
+    pub fn start(
+        redis: &Redis,
+        scripts: &'static [&'static str],
+        greeting: Option<Arc<Run>>,
+        patience: Duration,
+        clock: Clock,
+    ) -> Self {
         let (calls, incoming) = unbounded_channel();
         let ahead = Arc::<AtomicU64>::default();
         let runner = Runner {
             inner: Arc::clone(&redis.inner),
             scripts,
+            greeting,
             incoming,
             clock: clock.clone(),
             queue: VecDeque::new(),
             in_flight: 0,
             ahead: Arc::clone(&ahead),
+            trouble: Arc::default(),
         };
+        let trouble = Arc::clone(&runner.trouble);
         let task: JoinHandle<()> = tokio::spawn(runner.run());
-        Self { calls, clock, patience, bytes: Arc::default(), ahead, _task: Arc::new(EndWithOwner(task)) }
+        Self { calls, clock, patience, bytes: Arc::default(), ahead, trouble, _task: Arc::new(EndWithOwner(task)) }
+    }
+
+    /// Why the last attempt to connect has failed; none while there is a connection.
+    pub fn trouble(&self) -> Option<RedisError> {
+        self.trouble.lock().clone()
+    }
+
+    /// Bytes that wait to be run or answered.
+    pub fn waiting(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The time of Redis, about; 0 before there was a connection.
@@ -151,6 +173,7 @@ impl Line {
 struct Runner {
     inner: Arc<Inner>,
     scripts: &'static [&'static str],
+    greeting: Option<Arc<Run>>,
     incoming: UnboundedReceiver<Waiting>,
     clock: Clock,
     /// Oldest first; those in flight stay until they are answered.
@@ -158,6 +181,7 @@ struct Runner {
     in_flight: usize,
     /// By how many milliseconds the time of Redis is ahead of the own uptime; rather too few.
     ahead: Arc<AtomicU64>,
+    trouble: Arc<Mutex<Option<RedisError>>>,
 }
 
 /// The owner is gone.
@@ -167,11 +191,18 @@ impl Runner {
     async fn run(mut self) {
         let mut pause = limits::REDIS_PAUSE_FIRST;
         loop {
-            let connecting = connect(Arc::clone(&self.inner), self.scripts);
+            let connecting = connect(Arc::clone(&self.inner), self.scripts, self.greeting.clone());
             match self.meanwhile(connecting).await {
                 Err(Ended) => return,
-                Ok(Err(error)) => tracing::debug!(%error, "a line to redis is not there yet"),
+                Ok(Err(error)) => {
+                    let before = self.trouble.lock().replace(error.clone());
+                    match error {
+                        RedisError::Foreign { .. } if before.as_ref() != Some(&error) => tracing::error!(%error),
+                        _ => tracing::debug!(%error, "a line to redis is not there yet"),
+                    }
+                }
                 Ok(Ok((connection, hashes, now))) => {
+                    *self.trouble.lock() = None;
                     self.note_time(now);
                     pause = limits::REDIS_PAUSE_FIRST;
                     match self.serve(connection, &hashes).await {
@@ -321,8 +352,16 @@ impl Runner {
 }
 
 /// A connection that knows the scripts, their hashes, and the time of Redis.
-async fn connect(inner: Arc<Inner>, scripts: &[&str]) -> Result<(MultiplexedConnection, Vec<String>, u64), RedisError> {
+async fn connect(
+    inner: Arc<Inner>,
+    scripts: &[&str],
+    greeting: Option<Arc<Run>>,
+) -> Result<(MultiplexedConnection, Vec<String>, u64), RedisError> {
     let mut connection = inner.connect(limits::REDIS_ANSWER).await?;
+    if let Some(greeting) = greeting {
+        let answer = greeting.command().query_async(&mut connection).await;
+        inner.welcomed(answer)?;
+    }
     let mut loading = pipe();
     for script in scripts {
         loading.cmd("SCRIPT").arg("LOAD").arg(format!("{PROLOGUE}{script}"));

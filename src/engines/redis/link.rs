@@ -67,7 +67,7 @@ impl Inner {
 
     /// A connection whose answers are awaited for `patience`.
     pub async fn connect(&self, patience: Duration) -> Result<MultiplexedConnection, RedisError> {
-        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let client = self.client()?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limits::REDIS_CONNECT))
             .set_response_timeout(Some(patience));
@@ -115,10 +115,22 @@ impl Inner {
 
     /// A connection that hears what is published.
     pub async fn pubsub(&self) -> Result<PubSub, RedisError> {
-        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let client = self.client()?;
         match tokio::time::timeout(limits::REDIS_CONNECT, client.get_async_pubsub()).await {
             Ok(connected) => connected.map_err(|error| told(&self.address, "the connection", &error)),
             Err(_) => Err(self.silent()),
+        }
+    }
+
+    pub fn client(&self) -> Result<&Client, RedisError> {
+        self.client.as_ref().map_err(Clone::clone)
+    }
+
+    /// What a greeting was answered with.
+    pub fn welcomed(&self, answer: Result<String, ClientError>) -> Result<(), RedisError> {
+        match answer.map_err(|error| self.told("EVAL", &error))? {
+            ok if ok == "ok" => Ok(()),
+            why => Err(RedisError::Foreign { address: Arc::clone(&self.address), why: why.into() }),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
         message::Entry,
         operation::{MessageRef, Touch},
         replay::{Choice, Found, Past, Wanted},
-        serial::Mint,
+        serial::{Mint, Serial},
         summaries::Annotated,
         window::Bounds,
     },
@@ -20,7 +20,7 @@ use crate::{
         disk::{
             DiskLog,
             annotated::AnnotatedReading,
-            encoding, messages,
+            encoding, messages, objects,
             open_channel::OpenChannel,
             past::{DiskPast, MessageReading, PageReading, Reading},
             rows::{self, BY_MESSAGE, ChannelRow, ENTRIES, PRESENCE},
@@ -72,11 +72,16 @@ impl ChannelLog for DiskChannel {
         let row = is_row_due.then(|| (self.past.name.clone(), open.row));
         drop(state);
 
+        let object_key = (!entry.objects().is_empty()).then(|| rows::channel_key(&self.past.name));
+        let before = Serial::at(open.row.epoch, entry.serial.before().place());
         let is_presence = !entry.presence().is_empty();
         let touch_keys = messages::touch_keys(open.row.id, &entry);
         let work = move |rows: &mut Writing<'_>| {
             if let Some((name, row)) = &row {
                 note_row(rows, name, row, skew)?;
+            }
+            if let Some(key) = &object_key {
+                objects::begin(rows, key, before)?;
             }
             if is_presence {
                 rows.put(PRESENCE, &key, &[])?;

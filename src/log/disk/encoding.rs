@@ -1,6 +1,8 @@
 //! An entry as bytes, and back. Numbers are LEB128, texts and data follow their length; the first byte is
 //! the version. The serial, which is in the row's key, and the channel's name and epoch, which are in its row, are left out.
 
+pub mod objects;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -31,6 +33,7 @@ const MESSAGES: u8 = 0;
 const PRESENCE: u8 = 1;
 const OPERATION: u8 = 2;
 const ANNOTATIONS: u8 = 3;
+const OBJECTS: u8 = 4;
 
 const DATA_NONE: u8 = 0;
 const DATA_TEXT: u8 = 1;
@@ -102,6 +105,13 @@ fn write(entry: &Entry, whole: Option<(Place, Data)>) -> Vec<u8> {
                 out.annotation(annotation);
             }
         }
+        Body::Objects(operations) => {
+            out.0.push(OBJECTS);
+            out.number(operations.len() as u64);
+            for operation in operations {
+                out.object_operation(operation);
+            }
+        }
         // Always ephemeral: no log has one.
         Body::Occupancy(_) | Body::Summary(_) => {
             out.0.push(MESSAGES);
@@ -131,6 +141,7 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
         PRESENCE => Body::Presence(from.list(In::event)?),
         OPERATION => Body::Operation(Box::new(from.operation(serial)?)),
         ANNOTATIONS => Body::Annotations(from.list(|from| from.annotation(serial))?),
+        OBJECTS => Body::Objects(from.list(In::object_operation)?),
         _ => return None,
     };
     let is_whole = from.0.is_empty();
@@ -140,6 +151,11 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
 /// Whether the entry has presence events, by what stands before its items: of a long entry the rest is not looked at.
 pub fn is_presence(bytes: &[u8]) -> bool {
     kind_of(bytes) == Some(PRESENCE)
+}
+
+/// Whether the entry has operations on objects.
+pub fn is_objects(bytes: &[u8]) -> bool {
+    kind_of(bytes) == Some(OBJECTS)
 }
 
 /// Whether it concerns messages that were published before it.

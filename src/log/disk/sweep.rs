@@ -62,6 +62,7 @@ impl DiskLog {
         let is_all = agenda.begins_anew(now);
         let mut names = self.changed();
         if is_all {
+            self.forget_unused_objects(now)?;
             names = self.all()?;
         } else {
             names.extend(agenda.take_due(now));

@@ -24,7 +24,7 @@ use crate::{
         serial::{Epoch, Place, Serial},
         window::Window,
     },
-    engines::redis::{self, Call, CallError, Heard, Line, Redis},
+    engines::redis::{self, Call, CallError, Heard, Line, Redis, Run},
     ids::{AppId, ChannelName, NodeId},
     limits,
     log::{
@@ -39,15 +39,19 @@ mod keys;
 mod lease;
 mod members;
 mod messages;
+pub mod nodes;
 mod replica;
+mod usage;
 mod wire;
 
-pub use counts::{Counts, Seated, Seats};
+use counts::{Counts, Outcome};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
 pub use messages::Touched;
+use nodes::Nodes;
 use replica::Replica;
+pub use usage::{Seated, Seats, Usage};
 pub use wire::Written;
 
 const SCRIPTS: &[&str] = &[
@@ -83,6 +87,8 @@ struct Inner {
     tail: redis::Tail,
     node: NodeId,
     lease: Lease,
+    nodes: Nodes,
+    counts: Counts,
     appended: AtomicU64,
     retention: RetentionOf,
     deadline: Duration,
@@ -94,7 +100,7 @@ pub enum News {
     /// Somebody has published.
     Published(Written),
     /// So many use the channel at another node.
-    Counted(NodeId, Counts),
+    Counted(NodeId, Usage),
     /// Something may have been published that was not heard.
     Missed,
 }
@@ -109,7 +115,7 @@ pub struct Joined {
     /// Each with its owner; none: this node.
     pub members: Vec<(Arc<Member>, Option<NodeId>)>,
     /// What the nodes have told, perhaps also one that is dead by now.
-    pub counts: Vec<(NodeId, Counts)>,
+    pub counts: Vec<(NodeId, Usage)>,
 }
 
 /// What an append says that was judged by what was published before it: who is present, or what a message is.
@@ -162,33 +168,51 @@ struct Found {
     /// Some messages were changed or annotated.
     is_touched: bool,
     members: Vec<(Arc<Member>, Option<NodeId>)>,
-    counts: Vec<(NodeId, Counts)>,
+    counts: Vec<(NodeId, Usage)>,
 }
 
 impl SharedLog {
     /// Connects in the background, on the current runtime. `memory` is empty; `retention` says how long the entries of a
-    /// persisted channel are kept, others are as long as in `memory`.
+    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`].
     pub fn start(
         settings: redis::Settings,
+        greeting: Run,
         deadline: Duration,
         memory: MemoryLog,
         retention: RetentionOf,
         clock: Clock,
     ) -> Self {
-        let redis = Redis::start(settings);
-        let line = || Line::start(&redis, SCRIPTS, deadline, clock.clone());
+        let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
+        let line = |scripts| Line::start(&redis, scripts, Some(Arc::clone(&greeting)), deadline, clock.clone());
+        let tail = redis::Tail::start(&redis);
         Self(Arc::new(Inner {
             memory,
-            appends: line(),
-            reads: line(),
-            tail: redis::Tail::start(&redis),
-            node: NodeId::random(),
+            appends: line(SCRIPTS),
+            reads: line(SCRIPTS),
+            nodes: Nodes::start(node, line(nodes::SCRIPTS), tail.clone(), clock.clone()),
+            tail,
+            node,
             lease: Lease::default(),
+            counts: Counts::default(),
             appended: AtomicU64::new(0),
             retention,
             deadline,
             clock,
         }))
+    }
+
+    /// What the nodes have beside the channels.
+    pub fn nodes(&self) -> &Nodes {
+        &self.0.nodes
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Bytes that wait for Redis.
+    pub fn waiting(&self) -> usize {
+        self.0.appends.waiting() + self.0.reads.waiting() + self.0.nodes.waiting()
     }
 
     /// How long an answer may take.
@@ -313,7 +337,17 @@ impl SharedLog {
             (b"bare", []) => Some(Told::Bare),
             _ => None,
         };
-        let done = Box::new(move |answer| done(understand(answer, told)));
+        let log = self.clone();
+        let done = Box::new(move |answer| {
+            let told = understand(answer, told);
+            log.0.counts.append(told.as_ref().map(|told| match told {
+                Told::Kept { .. } => Outcome::Kept,
+                Told::Again(_) => Outcome::Again,
+                Told::Behind | Told::Bare => Outcome::Behind,
+                Told::Fenced => Outcome::Fenced,
+            }));
+            done(told);
+        });
         inner.appends.call(Call { script: APPEND, keys: script_keys, args, repeats: true, done });
     }
 
@@ -326,6 +360,7 @@ impl SharedLog {
 
     /// What the log has behind a position that was seen.
     pub fn tail(&self, channel: &ChannelName, after: Serial, done: Done<Tail>) {
+        self.0.counts.catch_up();
         let tail = move |found: Found| Tail { after, entries: found.entries, head: found.head };
         let done = Box::new(move |found: Result<Found, _>| done(found.map(tail)));
         self.read(channel, Some(after), Slice::after(after, limits::REPLICA_BYTES), done);
@@ -365,7 +400,7 @@ impl SharedLog {
                 judged: wire::place(judged)?,
                 is_touched: &touched[..] == b"1",
                 members: members::read(&channel, life, here, members)?,
-                counts: counts::read_all(counts)?,
+                counts: usage::read_all(counts)?,
                 entries: entries.collect::<Option<_>>()?,
             })
         };
@@ -410,7 +445,7 @@ fn hears_of(bytes: Bytes) -> Option<News> {
     match bytes.split_first()? {
         (b'c', counts) => {
             let (node, counts) = counts.split_at_checked(8)?;
-            Some(News::Counted(lease::read_node(node)?, Counts::read(counts)?))
+            Some(News::Counted(lease::read_node(node)?, Usage::read(counts)?))
         }
         _ => Some(News::Published(Written::parse(bytes)?)),
     }

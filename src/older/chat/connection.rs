@@ -180,6 +180,10 @@ impl ProtocolHandler for Connection {
         ChatJson::of(self.chat.compat())
     }
 
+    fn client_id(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
     fn terms(&self, settings: &broker::Settings) -> Terms {
         let mut terms = Terms::new(settings);
         // Its groups and rooms have bounds of their own.

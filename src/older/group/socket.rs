@@ -161,6 +161,10 @@ impl ProtocolHandler for Socket {
         &GroupJson
     }
 
+    fn client_id(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| &*identity.connection.user)
+    }
+
     fn terms(&self, settings: &broker::Settings) -> Terms {
         let group = &self.shared.groups.settings;
         let mut terms = Terms::new(settings);

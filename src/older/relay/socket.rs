@@ -158,6 +158,10 @@ impl ProtocolHandler for Socket {
         &RELAY_JSON
     }
 
+    fn client_id(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
         subscribe(&EVERYBODY.into(), Bytes::new(), transport);
         if let Some(token) = self.initial.take() {

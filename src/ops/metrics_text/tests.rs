@@ -44,6 +44,7 @@ fn page(form: TextForm) -> String {
         connections: 115,
         channels: 116,
         history_bytes: 117,
+        cluster: None,
         kept: Kind::ALL.map(|kind| (kind.name(), 170)),
         store: StoreFigures { reads: 122, commits: 123, stored_bytes: 124, file_bytes: 125, tables },
         refusals: Refusals::default().read().map(|(reason, _)| (reason, 160)),

@@ -41,6 +41,7 @@ pub mod flags {
     pub const HAS_PRESENCE: u64 = 1;
     pub const HAS_BACKLOG: u64 = 1 << 1;
     pub const RESUMED: u64 = 1 << 2;
+    pub const HAS_OBJECTS: u64 = 1 << 7;
     /// On ATTACH: the client was attached before, so nothing is rewound for it.
     pub const ATTACH_RESUME: u64 = 1 << 5;
 }
@@ -201,6 +202,7 @@ impl AblyConnection {
             flags: modes.flags()
                 | flag(has_presence, flags::HAS_PRESENCE)
                 | flag(attached.backlog.is_some(), flags::HAS_BACKLOG)
+                | flag(attached.objects.is_some(), flags::HAS_OBJECTS)
                 | flag(attached.resumed, flags::RESUMED),
             params: &attachment.params.echo,
             error: error.as_ref(),
@@ -210,6 +212,9 @@ impl AblyConnection {
         // after the pages.
         if has_presence {
             self.send_members(&attachment.requested, &attached.members, transport);
+        }
+        if let Some(objects) = &attached.objects {
+            self.send_objects(&attachment.requested, objects, transport);
         }
         if let Some(backlog) = attached.backlog {
             let (format, requested) = (self.format, attachment.requested.clone());

@@ -157,7 +157,7 @@ impl Endpoint for WayIn {
     async fn open(&self, request: &HttpRequest, (): ()) -> Result<Box<dyn ProtocolHandler>, Infallible> {
         let query = Query::parse(request.query_string());
         let door = Box::new(Door::new(&self.ably.rest.shared, &self.conversation));
-        Ok(self.ably.handler(request, &query, Format::Json, Some(door)))
+        Ok(self.ably.handler(request, &query, Format::Json, Some(door)).await)
     }
 
     fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {

@@ -53,6 +53,8 @@ pub struct AblyConnection {
     hold: Duration,
     /// An upgrade of a connection that goes on by another transport until the client says that it has changed over.
     waits: bool,
+    /// Another node has told of it: it is no new one, although it is new here.
+    is_from_elsewhere: bool,
     /// Where the requests of a comet conversation find it.
     door: Option<Box<Door>>,
     pub(super) acks: Acks,
@@ -83,6 +85,7 @@ pub struct Opening {
     pub echo: bool,
     pub hold: Duration,
     pub waits: bool,
+    pub is_from_elsewhere: bool,
     pub door: Option<Box<Door>>,
 }
 
@@ -99,6 +102,7 @@ impl AblyConnection {
             echo: opening.echo,
             hold: opening.hold,
             waits: opening.waits,
+            is_from_elsewhere: opening.is_from_elsewhere,
             door: opening.door,
             acks: Acks::default(),
             attachments: FastMap::default(),
@@ -160,13 +164,14 @@ impl AblyConnection {
             }
         };
         self.waits = false;
-        if broker.connections.opened(self.id, owner.clone(), transport.handle(), charge) {
+        if broker.connections.opened(self.id, owner.clone(), transport.handle(), charge) && !self.is_from_elsewhere {
             broker.tell_connection(self.id, &owner, true);
         }
+        broker.claim_connection(self.id, &owner);
         true
     }
 
-    fn owner(&self) -> Owner {
+    pub(super) fn owner(&self) -> Owner {
         Owner { app: self.access.app.id, client_id: self.identity.known().cloned() }
     }
 
@@ -178,6 +183,7 @@ impl AblyConnection {
         let broker = &transport.worker().broker;
         if broker.connections.closed(self.id, session, broker.clock.uptime()) {
             broker.tell_connection(self.id, &self.owner(), false);
+            broker.end_connection(self.id, &self.owner());
         }
         transport.hold(Duration::ZERO);
     }
@@ -228,11 +234,7 @@ impl AblyConnection {
             Action::DISCONNECT => self.end(transport),
             Action::CLOSE => self.close(transport),
             Action::ANNOTATION => self.publish_annotations(message, transport),
-            // Not supported yet: refused, so that the client does not wait for an answer.
-            Action::OBJECT => {
-                let what = "objects on this server";
-                self.answer_publish(message.msg_serial, Fault::NotFound { what }, transport);
-            }
+            Action::OBJECT => self.publish_objects(message, transport),
             // Actions of a server, and unknown ones, are not answered (§2.2).
             _ => {}
         }
@@ -242,6 +244,10 @@ impl AblyConnection {
 impl ProtocolHandler for AblyConnection {
     fn format(&self) -> &'static dyn WireFormat {
         format_of(self.format)
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        self.identity.as_str()
     }
 
     fn terms(&self, settings: &Settings) -> Terms {

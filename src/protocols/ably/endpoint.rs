@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use crate::{
     actors::{broker, refusals::Reason, transport::context::ProtocolHandler},
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate, Proven},
+    core::objects::SITE_CODE,
     core::{keepalive::Timeouts, rate::FrameRate},
     edge::{Endpoint, Ingress, Refusal, admission::NotAdmitted, http::query::Query, websocket},
     error::{Fault, Found},
@@ -90,9 +91,8 @@ impl Shared {
             connection_state_ttl: limits::CONNECTION_STATE_TTL,
             server_id: env!("CARGO_PKG_NAME"),
             max_idle_interval: limits::MAX_IDLE_INTERVAL,
-            // Of objects, which this server does not have yet.
-            objects_gc_grace_period: None,
-            site_code: None,
+            objects_gc_grace_period: Some(limits::OBJECTS_GRACE),
+            site_code: Some(SITE_CODE),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Endpoint for Ably {
 
     async fn open(&self, request: &HttpRequest, (): ()) -> Result<Box<dyn ProtocolHandler>, Infallible> {
         let query = Query::parse(request.query_string());
-        Ok(self.handler(request, &query, format(&query), None))
+        Ok(self.handler(request, &query, format(&query), None).await)
     }
 
     fn refuse_request(&self, request: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
@@ -143,14 +143,14 @@ impl Endpoint for Ably {
 
 impl Ably {
     /// What speaks with a client; with one that is refused as well. `door`: of a comet conversation.
-    pub(super) fn handler(
+    pub(super) async fn handler(
         &self,
         request: &HttpRequest,
         query: &Query,
         format: Format,
         door: Option<Box<Door>>,
     ) -> Box<dyn ProtocolHandler> {
-        match self.connection(request, query, format) {
+        match self.connection(request, query, format).await {
             Ok(opening) => Box::new(AblyConnection::new(Opening { door, ..opening }, Arc::clone(&self.rest.shared))),
             Err(fault) => {
                 let fault = refusal::of_connection(fault);
@@ -160,7 +160,7 @@ impl Ably {
         }
     }
 
-    fn connection(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
+    async fn connection(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let named = query.get("v");
         let version = named.and_then(version::parse);
         let version = version.ok_or_else(|| Fault::UnsupportedVersion { found: Found::optional(named) })?;
@@ -170,8 +170,8 @@ impl Ably {
         let access = self.rest.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
         let identity = access.claim(query.get("clientId"))?;
         let attaches_again = named.is_some_and(version::attaches_again);
-        let resumed = self.resume(query, &access, identity, attaches_again)?;
-        let Resumed { id, identity, is_resumed, fault: resume_fault } = resumed;
+        let resumed = self.resume(query, &access, identity, attaches_again).await?;
+        let Resumed { id, identity, is_resumed, is_from_elsewhere, fault: resume_fault } = resumed;
         let hold = query.get("remainPresentFor").and_then(|hold| hold.parse().ok());
         let hold = hold.map_or(limits::PRESENCE_HOLD, Duration::from_millis);
         Ok(Opening {
@@ -185,13 +185,14 @@ impl Ably {
             echo: query.get("echo") != Some("false"),
             hold: hold.min(limits::CONNECTION_STATE_TTL),
             waits: is_resumed && query.has("upgrade"),
+            is_from_elsewhere,
             door: None,
         })
     }
 
     /// The connection that the client comes back to, or a new one and why (§4.3). A connection keeps its clientId for
     /// life: whoever may speak for any client comes back as the one that it has, anybody else must be that one.
-    fn resume(
+    async fn resume(
         &self,
         query: &Query,
         access: &Access,
@@ -216,15 +217,21 @@ impl Ably {
         if broker.connections.has_ended(id, now) {
             return Ok(Resumed::new_connection(identity, Some(Fault::ConnectionExpired)));
         }
+        let elsewhere = match broker.connection_elsewhere(id).await {
+            Ok(owner) => owner,
+            Err(fault) => return Ok(Resumed::new_connection(identity, Some(fault))),
+        };
+        let is_from_elsewhere = elsewhere.is_some();
+        let shared = elsewhere.and_then(|owner| owner.client_id);
         let identity = broker.connections.succeed(id, now, |before| {
             // A server that has restarted knows of the client by the key alone.
-            let next = match before.or(client_id.as_ref()) {
+            let next = match shared.as_ref().or(before).or(client_id.as_ref()) {
                 Some(own) => AllowedClient::Only(own.clone()).succeeded_by(&identity)?,
                 None => identity,
             };
             Ok((next.known().cloned(), next))
         })?;
-        Ok(Resumed { id, identity, is_resumed: true, fault: None })
+        Ok(Resumed { id, identity, is_resumed: true, is_from_elsewhere, fault: None })
     }
 }
 
@@ -234,13 +241,15 @@ struct Resumed {
     identity: AllowedClient,
     /// It is the one that was asked for.
     is_resumed: bool,
+    /// The nodes of a cluster know of it.
+    is_from_elsewhere: bool,
     /// Why it is not.
     fault: Option<Fault>,
 }
 
 impl Resumed {
     fn new_connection(identity: AllowedClient, fault: Option<Fault>) -> Self {
-        Self { id: ConnectionId::random(), identity, is_resumed: false, fault }
+        Self { id: ConnectionId::random(), identity, is_resumed: false, is_from_elsewhere: false, fault }
     }
 }
 

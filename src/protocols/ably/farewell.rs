@@ -34,6 +34,7 @@ pub fn fault(reason: CloseReason) -> Option<(Fault, bool)> {
         CloseReason::NoMemory { whose, kind, limit, setting } => {
             (Fault::MemoryFull { whose, kind, limit, setting }, true)
         }
+        CloseReason::Disconnected => (Fault::DisconnectedByOperator, true),
         CloseReason::Idle => (Fault::Silent, true),
         // Coming back would only repeat it.
         CloseReason::Flood => (Fault::Flooded, false),

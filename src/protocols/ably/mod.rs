@@ -24,6 +24,7 @@ mod farewell;
 pub mod messages;
 pub mod name;
 pub mod nonces;
+mod objects;
 mod operate;
 pub mod params;
 mod publish;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
+    actors::broker::Broker,
     auth::ably::{Gate, Granted, Spent, TokenDetails},
     error::Fault,
     ids::Timestamp,
@@ -31,12 +32,17 @@ impl StoredNonces {
     /// request would be granted again, to anyone who has overheard it.
     ///
     /// # Errors
-    /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]; the request may come again.
-    pub async fn keep(&self, gate: &Gate, granted: Granted) -> Result<TokenDetails, Fault> {
+    /// [`Fault::NonceReplayed`]: another node has granted it. [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]; the request
+    /// may come again.
+    pub async fn keep(&self, gate: &Gate, broker: &Broker, granted: Granted) -> Result<TokenDetails, Fault> {
         let Granted { details, spent } = granted;
         let Some(spent) = spent else {
             return Ok(details);
         };
+        if let Err(fault) = broker.spend(&spent.to_bytes()).await {
+            gate.release(&spent);
+            return Err(fault);
+        }
         let batch = Batch::new().put(TABLE, spent.to_bytes(), details.key_name.as_str());
         if let Err(error) = self.0.commit(batch).await {
             gate.release(&spent);

@@ -1,4 +1,5 @@
-//! MESSAGE, PRESENCE and ANNOTATION frames of a client, and the answers to them (`docs/protocols/ably.md §6, §7.1, §9.6`).
+//! MESSAGE, PRESENCE, ANNOTATION and OBJECT frames of a client, and the answers to them
+//! (`docs/protocols/ably.md §6, §7.1, §9.6, §10.4`).
 
 use crate::{
     actors::transport::context::TransportContext,
@@ -19,6 +20,7 @@ use crate::{
         connection::AblyConnection,
         messages::{self, Publisher},
         name::Name,
+        objects,
         operate::Operator,
         wire::{ProtocolMessage, ServerFrame, WirePresence},
     },
@@ -38,6 +40,11 @@ impl AblyConnection {
     pub(super) fn publish_annotations(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let serial = message.msg_serial;
         self.publish(serial, transport, |connection, transport| connection.check_annotations(message, transport));
+    }
+
+    pub(super) fn publish_objects(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
+        let serial = message.msg_serial;
+        self.publish(serial, transport, |connection, transport| connection.check_objects(message, transport));
     }
 
     fn publish(
@@ -137,6 +144,28 @@ impl AblyConnection {
         Ok((channel, publish))
     }
 
+    /// What is done to objects (§10.4).
+    fn check_objects(
+        &mut self,
+        message: ProtocolMessage,
+        transport: &TransportContext<'_>,
+    ) -> Result<(ChannelName, Publish), Fault> {
+        let name = Name::parse(message.channel.unwrap_or_default())?;
+        let channel = name.channel(self.access.app.id);
+        let may = self.check_may(&name, &channel, Operation::ObjectPublish, Modes::OBJECT_PUBLISH);
+        let refusal = self.refusal(may.and_then(|()| self.check_identified(&channel)))?;
+        let publisher = self.publisher(&name, transport);
+        let checked = objects::check(message.state, &publisher, &self.shared.settings, transport.now());
+        let (operations, id) = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
+        let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
+        let publish = Publish {
+            publisher: Some(self.id),
+            refusal,
+            ..Publish::new(id.unwrap_or(frame_id), Body::Objects(operations))
+        };
+        Ok((channel, publish))
+    }
+
     fn publisher<'a>(&'a self, name: &Name, transport: &'a TransportContext<'_>) -> Publisher<'a> {
         let broker = &transport.worker().broker;
         Publisher {
@@ -196,6 +225,7 @@ impl AblyConnection {
             let mode = match mode {
                 Modes::PRESENCE => "PRESENCE",
                 Modes::ANNOTATION_PUBLISH => "ANNOTATION_PUBLISH",
+                Modes::OBJECT_PUBLISH => "OBJECT_PUBLISH",
                 _ => "PUBLISH",
             };
             return Err(Fault::ModeNotRequested { mode });

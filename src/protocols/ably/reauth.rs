@@ -46,6 +46,7 @@ impl AblyConnection {
             let next = own.succeeded_by(&access.client_id)?;
             Ok((next.known().cloned(), next))
         })?;
+        broker.claim_connection(self.id, &self.owner());
         self.access = access;
         self.revoked_at = None;
         self.regrant(transport);

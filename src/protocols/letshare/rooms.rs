@@ -147,6 +147,10 @@ impl ProtocolHandler for Rooms {
         &LetShareJson
     }
 
+    fn client_id(&self) -> Option<&str> {
+        Some(&self.user)
+    }
+
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
         let Some(request) = Request::parse(&text) else {
             return refuse(transport, &Refusal::NoRequest(Request::fault(&text)), "");

@@ -15,16 +15,16 @@ use crate::{
     ids::NodeId,
     log::{
         StoreError,
-        shared::{Counts, Seated, Seats},
+        shared::{Seated, Seats, Usage},
     },
 };
 
 /// What is known of the counts of a channel.
 #[derive(Default)]
 pub(super) struct Seating {
-    others: HashMap<NodeId, Counts>,
+    others: HashMap<NodeId, Usage>,
     /// What the log has of this node.
-    told: Counts,
+    told: Usage,
     /// Seats of all nodes.
     cap: usize,
     /// The log was asked for so many seats in all.
@@ -35,7 +35,7 @@ pub(super) struct Seating {
 
 impl Seating {
     /// What the nodes have told, this one among them: what the others come to.
-    pub fn learn(&mut self, here: NodeId, counts: Vec<(NodeId, Counts)>) -> Occupancy {
+    pub fn learn(&mut self, here: NodeId, counts: Vec<(NodeId, Usage)>) -> Occupancy {
         self.others = counts.into_iter().filter(|(node, _)| *node != here).collect();
         self.elsewhere()
     }
@@ -96,7 +96,7 @@ impl Channel {
 
     /// The same if it is not what the log has.
     pub(in crate::actors::channels) fn tell_changed_counts(&mut self, ctx: &Context<Self>) {
-        let here = Counts { seats: self.state.counted(), occupancy: self.state.occupancy_here() };
+        let here = Usage { seats: self.state.counted(), occupancy: self.state.occupancy_here() };
         if self.shared.as_ref().is_some_and(|shared| shared.seating.told != here) {
             self.tell_own_counts(ctx);
         }
@@ -121,9 +121,9 @@ impl Channel {
     }
 
     /// Another node has told its counts.
-    pub(super) fn counted_elsewhere(&mut self, node: NodeId, counts: Counts, ctx: &mut Context<Self>) {
+    pub(super) fn counted_elsewhere(&mut self, node: NodeId, counts: Usage, ctx: &mut Context<Self>) {
         let Some(shared) = self.shared.as_mut().filter(|shared| shared.log.node() != node) else { return };
-        match counts == Counts::default() {
+        match counts == Usage::default() {
             true => shared.seating.others.remove(&node),
             false => shared.seating.others.insert(node, counts),
         };

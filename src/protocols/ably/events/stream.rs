@@ -174,6 +174,10 @@ impl ProtocolHandler for EventStream {
         format_of(Format::Json)
     }
 
+    fn client_id(&self) -> Option<&str> {
+        self.access.client_id.as_str()
+    }
+
     fn terms(&self, settings: &Settings) -> Terms {
         Terms {
             connection: self.id,

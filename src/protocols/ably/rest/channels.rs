@@ -62,10 +62,10 @@ pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
         None => Cursor::of(call)?,
     };
     let limit = current.limit.clamp(1, limits::PAGE_ITEMS_MAX);
-    let directory = &call.rest.worker.broker.directory;
+    let broker = &call.rest.worker.broker;
     let (mut names, mut after) = (Vec::new(), current.after.clone());
     let has_more = loop {
-        let found = directory.names(access.app.id, &current.prefix, after.as_deref(), limit + 1);
+        let found = broker.channel_names(access.app.id, &current.prefix, after.as_deref(), limit + 1).await?;
         let is_end = found.len() <= limit;
         after = found.last().map(|name| name.as_str().to_owned());
         names.extend(found.into_iter().filter(|name| access.may_know(name) && !name.as_str().starts_with(META)));

@@ -1,7 +1,7 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
 //! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
-//! endpoints stand in `publish`, `batch`, `message`, `history`, `presence`, `channels`, `chat`, `token` and `apps`; `answer` puts the
+//! endpoints stand in `publish`, `batch`, `message`, `history`, `objects`, `presence`, `channels`, `chat`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
@@ -16,6 +16,7 @@ mod form;
 mod history;
 mod links;
 mod message;
+mod objects;
 mod path;
 mod presence;
 mod publish;
@@ -138,6 +139,8 @@ impl Rest {
             Endpoint::Annotations(channel, serial) => annotate::annotations(&call, channel, &serial).await,
             Endpoint::Annotate(channel, serial) => annotate::annotate(&call, channel, &serial, payload).await,
             Endpoint::ClientSummary(channel, serial) => annotate::client_summary(&call, channel, &serial).await,
+            Endpoint::Objects(channel, id) => objects::get(&call, channel, id.as_deref()).await,
+            Endpoint::Operate(channel) => objects::operate(&call, channel, payload).await,
             Endpoint::Chat(room, ask) => chat::answer(&call, &room, ask, payload).await,
             Endpoint::Status(channel) => channels::status(&call, channel).await,
             Endpoint::Channels => channels::enumerate(&call).await,

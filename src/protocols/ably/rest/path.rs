@@ -30,6 +30,9 @@ pub enum Endpoint {
     Annotations(String, String),
     Annotate(String, String),
     ClientSummary(String, String),
+    /// The objects of a channel, or one by its id.
+    Objects(String, Option<String>),
+    Operate(String),
     Status(String),
     Channels,
     Stats,
@@ -87,6 +90,11 @@ impl Endpoint {
             ["channels", name, "messages", serial, "client-summary"] => {
                 read.then(|| Self::ClientSummary(name.to_owned(), serial.to_owned()))
             }
+            ["channels", name, "object" | "objects"] if write => Some(Self::Operate(name.to_owned())),
+            ["channels", name, "object" | "objects"] => read.then(|| Self::Objects(name.to_owned(), None)),
+            ["channels", name, "object" | "objects", id] => {
+                read.then(|| Self::Objects(name.to_owned(), Some(id.to_owned())))
+            }
             ["chat", "v4", "rooms", room, ref path @ ..] => match Ask::of(method, path).ok_or(NO_PATH)? {
                 Ok(ask) => Some(Self::Chat(room.to_owned(), ask)),
                 Err(allowed) => return Err(Fault::MethodNotAllowed { allowed }),
@@ -105,7 +113,9 @@ fn methods_of(segments: &[&str]) -> &'static str {
         ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
         ["channels", _, "messages", _] => "GET, HEAD, PATCH",
-        ["channels", _, "messages"] | ["channels", _, "messages", _, "annotations"] | ["stats"] => "GET, HEAD, POST",
+        ["channels", _, "messages" | "object" | "objects"]
+        | ["channels", _, "messages", _, "annotations"]
+        | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
 }

@@ -129,6 +129,10 @@ impl<'a> Target<'a> {
         call.broker().publish(&self.channel, publish).await
     }
 
+    pub const fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
     fn publisher<'p>(&'p self, call: &'p Call<'_>) -> Publisher<'p> {
         let Caller { access, identity } = self.caller;
         let broker = call.broker();
@@ -159,7 +163,7 @@ impl<'a> Target<'a> {
 }
 
 /// For a publish that its client has given no id: 12 characters (§3.8).
-fn drawn_id() -> EntryId {
+pub(super) fn drawn_id() -> EntryId {
     let random: [u8; 9] = rand::rng().random();
     EntryId::Base(BASE64_URL_SAFE_NO_PAD.encode(random).into())
 }

@@ -74,7 +74,7 @@ pub async fn page(call: &Call<'_>) -> Result<RestAnswer, Fault> {
         None => start..=end,
     };
     let wanted = Wanted { app, unit, range, forwards, limit };
-    let page = call.broker().stats.send(wanted).await.map_err(|_| Fault::Busy)??;
+    let page = call.rest.worker.broker.statistics(wanted).await?;
 
     let first = Cursor { after: None, ..current.clone() };
     let last = page.intervals.last().filter(|_| page.has_more);

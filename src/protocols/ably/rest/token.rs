@@ -23,7 +23,7 @@ pub async fn request(call: &Call<'_>, key_name: &str, payload: &mut web::Payload
     let gate = &call.rest.shared.gate;
     let granted = gate.request_token(key_name, &request, credential.as_ref(), call.now(), call.is_tls())?;
     let details = match &call.rest.nonces {
-        Some(nonces) => nonces.keep(gate, granted).await?,
+        Some(nonces) => nonces.keep(gate, &call.rest.worker.broker, granted).await?,
         None => granted.details,
     };
     Ok(RestAnswer::created(call.encode(&details)).secret())

@@ -17,6 +17,7 @@ use super::{
     codec::decode_lenient,
     collection::{Items, fields},
     item::WireMessage,
+    object::WireObjectOperation,
     scalar::TEXT,
 };
 use crate::{error::Fault, limits};
@@ -47,6 +48,12 @@ pub fn decode_body(format: Format, body: &[u8]) -> Result<Vec<WireMessage>, Faul
 pub fn decode_annotations(format: Format, body: &[u8]) -> Result<Vec<WireAnnotation>, Fault> {
     let OneOrMore { items: annotations, .. } = decode_lenient(format, body)?;
     Ok(annotations)
+}
+
+/// The operations on objects of a body (`docs/protocols/ably.md §10.8`).
+pub fn decode_objects(format: Format, body: &[u8]) -> Result<Vec<WireObjectOperation>, Fault> {
+    let OneOrMore { items: operations, .. } = decode_lenient(format, body)?;
+    Ok(operations)
 }
 
 /// The parts of a batch.
@@ -103,6 +110,10 @@ impl Item for WireMessage {
 
 impl Item for WireAnnotation {
     const ONE_OR_MORE: &'static str = "an annotation or a list of annotations";
+}
+
+impl Item for WireObjectOperation {
+    const ONE_OR_MORE: &'static str = "an operation on an object or a list of such operations";
 }
 
 impl Item for Channel {

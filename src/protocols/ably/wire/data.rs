@@ -123,7 +123,7 @@ fn and<'a>(encoding: &str, step: &'static str) -> Cow<'a, str> {
     if encoding.is_empty() { Cow::Borrowed(step) } else { Cow::Owned(format!("{encoding}/{step}")) }
 }
 
-fn from_base64(text: &[u8]) -> Result<Bytes, Fault> {
+pub(super) fn from_base64(text: &[u8]) -> Result<Bytes, Fault> {
     let without_blanks = || Vec::from_iter(text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()));
     let decoded = base64_text::decode(text).or_else(|| base64_text::decode(&without_blanks()));
     decoded.map(Bytes::from).ok_or_else(|| Fault::InvalidData {

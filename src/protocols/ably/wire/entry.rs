@@ -1,5 +1,5 @@
-//! The entries of a log as frames: MESSAGE, PRESENCE, ANNOTATION, summaries and occupancy
-//! (`docs/protocols/ably.md §3.1, §3.3, §5.9, §7.3, §9.7`).
+//! The entries of a log as frames: MESSAGE, PRESENCE, ANNOTATION, OBJECT, summaries and occupancy
+//! (`docs/protocols/ably.md §3.1, §3.3, §5.9, §7.3, §9.7, §10.1`).
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -10,11 +10,13 @@ use super::{
     codec::encode_frame,
     items::{ItemId, Listed, MessageItem, PresenceItem, Summarising},
     json_frame,
+    object_item::ObjectItem,
     shown::Shown,
 };
 use crate::{
     core::{
         message::{Body, Entry, Payload, Summarised},
+        objects::ObjectOperation,
         occupancy::Occupancy,
         operation::MessageRef,
         serial::Serial,
@@ -117,6 +119,12 @@ pub(super) fn encode_by_serde(
                 EntryFrame { annotations: Some(Listed(items)), ..EntryFrame::new(entry, Action::ANNOTATION, channel) };
             encode_frame(format, &frame, room)
         }
+        Body::Objects(operations) => {
+            let items = operations.iter().enumerate();
+            let items = items.map(|(index, operation)| ObjectItem::new(entry, index, operation, format));
+            let frame = EntryFrame { state: Some(Listed(items)), ..EntryFrame::new(entry, Action::OBJECT, channel) };
+            encode_frame(format, &frame, room)
+        }
         Body::Summary(summarised) => {
             let frame = EntryFrame {
                 messages: Some([SummaryItem::new(entry, summarised)]),
@@ -141,6 +149,7 @@ fn room(entry: &Entry) -> usize {
     let data = data.chain(events.map(|event| event.payload.data.len()));
     let annotations = entry.annotations().iter();
     let data = data.chain(annotations.map(|annotation| annotation.kind.len() + annotation.payload.data.len()));
+    let data = data.chain(entry.objects().iter().map(ObjectOperation::size));
     // A third more: base64 and escapes.
     ROOM * (1 + entry.len()) + data.sum::<usize>() / 3 * 4
 }
@@ -162,6 +171,8 @@ struct EntryFrame<'a, I> {
     presence: Option<I>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<I>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<I>,
 }
 
 impl<'a, I> EntryFrame<'a, I> {
@@ -178,6 +189,7 @@ impl<'a, I> EntryFrame<'a, I> {
             messages: None,
             presence: None,
             annotations: None,
+            state: None,
         }
     }
 }

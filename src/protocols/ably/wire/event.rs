@@ -56,7 +56,7 @@ impl EventForm {
                     let item = OccupancyItem::new(occupancy, occupancy_category).with_envelope(entry);
                     ("message", Cow::Owned(item.payload()), encode_value(Format::Json, &item))
                 }
-                Body::Annotations(_) | Body::Summary(_) => return None,
+                Body::Annotations(_) | Body::Objects(_) | Body::Summary(_) => return None,
             };
             let data = if self.is_enveloped { Some(in_channel(&item, channel)) } else { self.bare(&payload) };
             self.event(&mut events, kind, data.as_deref(), id);

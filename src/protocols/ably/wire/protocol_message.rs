@@ -15,6 +15,7 @@ use super::{
     codec::decode_lenient,
     collection::{self, Items, absent_is, fields},
     item::{WireMessage, WirePresence},
+    object::WireObject,
     scalar::{TEXT, WHOLE, seed},
 };
 use crate::error::Fault;
@@ -51,7 +52,7 @@ impl Action {
 
 /// A frame as a client sent it; nothing of it has been judged.
 ///
-/// `messages`, `presence` and `annotations` hold at most one item more than [`crate::limits::FRAME_ITEMS`]: a longer list
+/// `messages`, `presence`, `annotations` and `state` hold at most one item more than [`crate::limits::FRAME_ITEMS`]: a longer list
 /// has lost its end, and the frame has to be refused.
 #[derive(Clone, Debug, Default)]
 pub struct ProtocolMessage {
@@ -71,8 +72,7 @@ pub struct ProtocolMessage {
     pub messages: Vec<WireMessage>,
     pub presence: Vec<WirePresence>,
     pub annotations: Vec<WireAnnotation>,
-    /// It has `state`, object messages; they are not read.
-    pub has_state: bool,
+    pub state: Vec<WireObject>,
 }
 
 /// Reads a frame: text as JSON, binary as MessagePack, as the connection was opened for.
@@ -146,7 +146,7 @@ fields!(FrameVisitor of ProtocolMessage, "a protocol message", |frame, map| {
     "messages" => frame.messages = map.next_value_seed(Items::new())?,
     "presence" => frame.presence = map.next_value_seed(Items::new())?,
     "annotations" => frame.annotations = map.next_value_seed(Items::new())?,
-    "state" => frame.has_state = map.next_value_seed(collection::IsThere)?,
+    "state" => frame.state = map.next_value_seed(Items::new())?,
 });
 
 /// `{accessToken}`

@@ -114,8 +114,8 @@ pub(super) use seed;
 /// Reads the next value as a scalar that `read` takes.
 #[derive(Clone, Copy)]
 pub struct As<T> {
-    expected: &'static str,
-    read: fn(Scalar<'_>) -> Result<T, Wrong>,
+    pub(super) expected: &'static str,
+    pub(super) read: fn(Scalar<'_>) -> Result<T, Wrong>,
 }
 
 /// Why a scalar is not taken.

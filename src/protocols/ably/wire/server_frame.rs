@@ -78,6 +78,15 @@ pub enum ServerFrame<'a> {
         /// In the format of the frame ([`items::members`](super::items::members)).
         members: &'a [u8],
     },
+    /// A page of objects.
+    ObjectSync {
+        channel: &'a str,
+        /// `<sync id>:<cursor>`, the cursor empty on the last page (§10.5).
+        cursor: &'a str,
+        timestamp: Timestamp,
+        /// In the format of the frame ([`object_pages`](super::object_pages)).
+        state: &'a [u8],
+    },
     /// "Please authenticate again."
     Auth,
 }
@@ -121,6 +130,9 @@ impl ServerFrame<'_> {
         }
         if let Self::Sync { members, .. } = self {
             return encode_frame_with(format, &self.envelope(), "presence", members);
+        }
+        if let Self::ObjectSync { state, .. } = self {
+            return encode_frame_with(format, &self.envelope(), "state", state);
         }
         self.encode_by_serde(format)
     }
@@ -170,6 +182,13 @@ impl ServerFrame<'_> {
                 channel_serial: cursor,
                 timestamp: Some(timestamp),
                 ..Envelope::new(Action::SYNC)
+            },
+            // Its objects are encoded already.
+            Self::ObjectSync { channel, cursor, timestamp, .. } => Envelope {
+                channel: Some(channel),
+                channel_serial: Some(cursor),
+                timestamp: Some(timestamp),
+                ..Envelope::new(Action::OBJECT_SYNC)
             },
             Self::Auth => Envelope::new(Action::AUTH),
         }

@@ -29,7 +29,7 @@ fn the_other_fields_of_a_frame() {
         assert_eq!(frame.access_token.unwrap().expose_secret(), "a.b.c");
         assert_eq!(frame.id.as_deref(), Some("p1"));
         assert_eq!(frame.count, Some(2));
-        assert!(frame.annotations.len() == 1 && !frame.has_state);
+        assert_eq!(frame.annotations.len(), 1);
     }
     assert!(!format!("{:?}", decode(Format::Json, br#"{"auth":{"accessToken":"a.b.c"}}"#)).contains("a.b.c"));
 }

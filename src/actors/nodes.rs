@@ -1,0 +1,215 @@
+//! What a server says to the other nodes of its cluster, and answers them: whose connections are where, which channels an app
+//! uses, what it has counted (`docs/design/cluster.md §2, §5`). A server of its own asks nobody.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actors::{
+        broker::Broker,
+        connections::Owner,
+        stats::{self, Wanted},
+    },
+    clock::Clock,
+    core::stats::{Interval, Record},
+    error::Fault,
+    ids::{AppId, ChannelName, ConnectionId, Timestamp},
+    limits,
+    log::{
+        StoreError,
+        shared::nodes::{Nodes, Question, Standing, Word},
+    },
+};
+
+/// What nodes ask each other.
+#[derive(Serialize, Deserialize)]
+enum Asked {
+    /// Names of an app's channels, as [`crate::actors::channels::Directory::names`] gives them.
+    Channels {
+        app: String,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    },
+    Stats {
+        app: String,
+        wanted: Wanted,
+    },
+}
+
+/// Answers the other nodes from now on, and tells them of the connections that are open here.
+pub fn attend(broker: &Arc<Broker>, nodes: &Nodes) {
+    let (listening, answering) = (Arc::downgrade(broker), nodes.clone());
+    nodes.on_word(move |word| {
+        let Some(broker) = listening.upgrade() else { return };
+        match word {
+            Word::Look(connection) => broker.look_at(connection),
+            Word::Question(question) => drop(tokio::spawn(answer(broker, answering.clone(), question))),
+        }
+    });
+}
+
+async fn answer(broker: Arc<Broker>, nodes: Nodes, question: Question) -> Option<()> {
+    let answer = match serde_json::from_slice(&question.body).ok()? {
+        Asked::Channels { app, prefix, after, limit } => {
+            let limit = limit.min(limits::PAGE_ITEMS_MAX + 1);
+            let names = broker.directory.names(AppId::parse(&app)?, &prefix, after.as_deref(), limit);
+            let names: Vec<&str> = names.iter().map(ChannelName::as_str).collect();
+            serde_json::to_vec(&names)
+        }
+        Asked::Stats { app, wanted } => {
+            let (app, limit) = (AppId::parse(&app)?, wanted.limit.min(limits::PAGE_ITEMS_MAX));
+            let page = broker.stats.send(Wanted { app, limit, ..wanted }).await.ok()?.ok()?;
+            let intervals = page.intervals.into_iter();
+            let intervals: Vec<_> = intervals.map(|(interval, record)| (interval.start.millis(), record)).collect();
+            serde_json::to_vec(&(intervals, page.has_more))
+        }
+    };
+    nodes.answer(&question, &answer.ok()?);
+    None
+}
+
+impl Broker {
+    /// The other nodes, if this server has any.
+    fn nodes(&self) -> Option<Nodes> {
+        self.log.shared().map(|log| log.nodes().clone())
+    }
+
+    /// A transport has opened a connection, or its client is known by now: whoever had it at another node loses it.
+    pub fn claim_connection(self: &Arc<Self>, id: ConnectionId, owner: &Owner) {
+        if let Some(nodes) = self.nodes() {
+            let lost = self.unless_here(id);
+            nodes.claim(id, owner.app, owner.client_id.as_ref(), lost);
+        }
+    }
+
+    /// A connection has ended for good.
+    pub fn end_connection(&self, id: ConnectionId, owner: &Owner) {
+        if let Some(nodes) = self.nodes() {
+            nodes.end(id, owner.app, owner.client_id.as_ref());
+        }
+    }
+
+    /// Whose a connection is that this server need not know: none if no node does.
+    ///
+    /// # Errors
+    /// [`Fault::ConnectionExpired`]: it has ended for good.
+    pub async fn connection_elsewhere(&self, id: ConnectionId) -> Result<Option<Owner>, Fault> {
+        let Some(nodes) = self.nodes() else { return Ok(None) };
+        // Redis away, a connection is known by its key alone, as after a restart.
+        match nodes.connection(id).await {
+            Ok(Some(row)) if row.has_ended => Err(Fault::ConnectionExpired),
+            Ok(Some(row)) => Ok(Some(Owner { app: row.app, client_id: row.client_id })),
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+
+    /// A token request is used up at all nodes.
+    ///
+    /// # Errors
+    /// [`Fault::NonceReplayed`]; [`Fault::Busy`]: Redis does not answer, and the request may come again.
+    pub async fn spend(&self, request: &[u8]) -> Result<(), Fault> {
+        let Some(nodes) = self.nodes() else { return Ok(()) };
+        // Its timestamp may be as far ahead of us as it may be behind.
+        match nodes.once(request, 2 * limits::TOKEN_REQUEST_AGE).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Fault::NonceReplayed),
+            Err(error) => Err(told(&error)),
+        }
+    }
+
+    /// Some of the connections are told to the nodes again, each once in [`limits::CONNECTION_ROW_AGAIN`].
+    pub fn keep_connections(self: &Arc<Self>, clock: &Clock) {
+        if let Some(nodes) = self.nodes() {
+            let parts = limits::CONNECTION_ROW_AGAIN.as_secs();
+            for (id, owner) in self.connections.open_of_part(clock.uptime().as_secs() % parts, parts) {
+                nodes.keep(id, owner.app, owner.client_id.as_ref(), self.unless_here(id));
+            }
+        }
+    }
+
+    /// Another node may have a connection by now.
+    fn look_at(self: &Arc<Self>, id: ConnectionId) {
+        if let (Some(nodes), Some(owner)) = (self.nodes(), self.connections.owner(id, self.clock.uptime())) {
+            nodes.keep(id, owner.app, owner.client_id.as_ref(), self.unless_here(id));
+        }
+    }
+
+    /// What is done when a connection turns out to be elsewhere.
+    fn unless_here(self: &Arc<Self>, id: ConnectionId) -> impl FnOnce(Standing) + Send + 'static {
+        let broker = Arc::downgrade(self);
+        move |standing| {
+            if let (Standing::Elsewhere, Some(broker)) = (standing, broker.upgrade()) {
+                broker.connections.moved(id);
+            }
+        }
+    }
+
+    /// The first `limit` channels of an app whose names begin with `prefix` and come behind `after`, in their order: those that are
+    /// in use at any node.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`]: a node does not answer.
+    pub async fn channel_names(
+        &self,
+        app: AppId,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ChannelName>, Fault> {
+        let mut names = self.directory.names(app, prefix, after, limit);
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        let asked = Asked::Channels { app: app.as_str().to_owned(), prefix, after, limit };
+        let others: Vec<Vec<String>> = self.ask_others(&asked).await?;
+        if !others.is_empty() {
+            names.extend(others.iter().flatten().map(|name| ChannelName::new(app, name)));
+            names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+            names.dedup();
+            names.truncate(limit);
+        }
+        Ok(names)
+    }
+
+    /// The statistics of all nodes together.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`]: a node does not answer. What the statistics of this one cannot be read for.
+    pub async fn statistics(&self, wanted: Wanted) -> Result<stats::Page, Fault> {
+        let (limit, unit, forwards) = (wanted.limit, wanted.unit, wanted.forwards);
+        let asked = Asked::Stats { app: wanted.app.as_str().to_owned(), wanted: wanted.clone() };
+        let page = self.stats.send(wanted).await.map_err(|_| Fault::Busy)??;
+        let others: Vec<(Vec<(u64, Record)>, bool)> = self.ask_others(&asked).await?;
+        if others.is_empty() {
+            return Ok(page);
+        }
+        let mut has_more = page.has_more;
+        let mut all: BTreeMap<u64, Record> =
+            page.intervals.into_iter().map(|(interval, record)| (interval.start.millis(), record)).collect();
+        for (intervals, more) in others {
+            has_more |= more;
+            intervals.into_iter().for_each(|(start, record)| all.entry(start).or_default().merge(record));
+        }
+        has_more |= all.len() > limit;
+        let interval = |(start, record)| (Interval { unit, start: Timestamp::from_millis(start) }, record);
+        let all = all.into_iter().map(interval);
+        let intervals = if forwards { all.take(limit).collect() } else { all.rev().take(limit).collect() };
+        Ok(stats::Page { intervals, has_more })
+    }
+
+    async fn ask_others<T: for<'a> Deserialize<'a>>(&self, asked: &Asked) -> Result<Vec<T>, Fault> {
+        let Some(nodes) = self.nodes() else { return Ok(Vec::new()) };
+        // Cannot fail: texts and numbers are written into memory.
+        let question = serde_json::to_vec(asked).unwrap_or_default();
+        let answers = nodes.ask(&question).await.map_err(|error| told(&error))?;
+        answers.iter().map(|answer| serde_json::from_slice(answer).map_err(|_| Fault::Busy)).collect()
+    }
+}
+
+/// A Redis that is away is found again.
+const fn told(error: &StoreError) -> Fault {
+    match error {
+        StoreError::Unreachable(_) => Fault::Busy,
+        error => error.to_fault(),
+    }
+}

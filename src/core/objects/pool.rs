@@ -1,0 +1,349 @@
+//! All objects of a channel: what its log says about them, and what is kept of that.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    mem,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    core::{
+        budget::{Account, Charge, Full, Kind, Tab},
+        command::Now,
+        hashing::FastMap,
+        message::Entry,
+        objects::{Action, Head, MapEntry, Object, ObjectId, ObjectOperation, Value},
+        operation::MessageRef,
+        serial::Serial,
+        wire::{FORMATS, Slot},
+    },
+    error::Fault,
+    ids::Timestamp,
+    limits,
+};
+
+type Pool = BTreeMap<ObjectId, Arc<Object>>;
+
+/// Objects as they are at one moment: for who attaches, and for requests.
+#[derive(Debug)]
+pub struct Snapshot {
+    pool: Arc<Pool>,
+    /// As clients are sent them, by format: made at the first need.
+    pages: [OnceLock<Pages>; FORMATS],
+    account: Option<Account>,
+}
+
+/// The app pays for them whatever its limit: the objects bound them.
+#[derive(Debug)]
+struct Pages {
+    pages: Arc<[Bytes]>,
+    _charge: Option<Charge>,
+}
+
+impl Snapshot {
+    pub fn get(&self, id: &ObjectId) -> Option<&Object> {
+        self.pool.get(id).map(|object| &**object)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Object)> {
+        self.pool.iter().map(|(id, object)| (id, &**object))
+    }
+
+    /// The pages of a format, made by `make` if nobody has asked for them before.
+    pub fn pages(&self, slot: Slot, make: impl FnOnce(&Self) -> Vec<Bytes>) -> Arc<[Bytes]> {
+        let made = || {
+            let pages = make(self);
+            let bytes = pages.iter().map(Bytes::len).sum();
+            let _charge = self.account.as_ref().map(|account| account.charge_anyway(Kind::Objects, bytes));
+            Pages { pages: pages.into(), _charge }
+        };
+        Arc::clone(&self.pages[slot.index()].get_or_init(made).pages)
+    }
+}
+
+/// What is kept of objects on disk.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub objects: Vec<(ObjectId, Object)>,
+    /// The newest operation that is in them.
+    pub upto: Option<Serial>,
+    /// What the log has behind that.
+    pub tail: Vec<Arc<Entry>>,
+}
+
+impl Kept {
+    /// With what the log has in memory: it may not be in the rows yet, nor read from the log.
+    pub fn with(mut self, recent: Vec<Arc<Entry>>) -> Self {
+        self.tail.extend(recent.into_iter().filter(|entry| !entry.objects().is_empty()));
+        self
+    }
+}
+
+/// A change of what is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Row {
+    Head(ObjectId, Head),
+    /// None: it is kept no more.
+    Entry(ObjectId, ByteString, Option<MapEntry>),
+    /// Nothing is kept of the object, before what follows.
+    Gone(ObjectId),
+    /// Nothing is kept of any.
+    AllGone,
+}
+
+#[derive(Debug, Default)]
+pub struct Objects {
+    pool: Arc<Pool>,
+    /// Made for who asked last; gone with the next change.
+    snapshot: Option<Arc<Snapshot>>,
+    /// Operations on their way into the log: entries with some, objects that they make, and by how many bytes all of them let
+    /// objects grow.
+    untold: usize,
+    untold_objects: usize,
+    untold_bytes: usize,
+    /// Changes that are not kept yet.
+    rows: Vec<Row>,
+    upto: Option<Serial>,
+    /// Since when an object cannot be reached from root (monotonic).
+    unreachable: FastMap<ObjectId, Duration>,
+    /// What can be reached may have changed.
+    is_changed: bool,
+    /// When entries and objects that were removed long ago were last looked for (monotonic).
+    looked: Duration,
+    account: Option<Account>,
+    tab: Tab,
+}
+
+impl Objects {
+    /// As they were kept, with what the log has behind that. `account`, that of the app, pays for them, whatever its limit: they
+    /// are there already.
+    pub fn restored(kept: Kept, account: Option<Account>) -> Self {
+        let tab = account.clone().map_or_else(Tab::default, |account| Tab::new(account, Kind::Objects));
+        let mut objects = Self { account, tab, upto: kept.upto, is_changed: true, ..Self::default() };
+        for (id, object) in kept.objects {
+            objects.tab.add_anyway(object.cost(&id));
+            Arc::make_mut(&mut objects.pool).insert(id, Arc::new(object));
+        }
+        let referenced: Vec<ObjectId> = objects.pool.values().flat_map(|object| references(object)).cloned().collect();
+        for id in referenced.iter().chain([&ObjectId::root()]) {
+            objects.object(id);
+        }
+        for entry in kept.tail {
+            objects.apply(&entry);
+        }
+        objects
+    }
+
+    /// The newest operation.
+    pub const fn upto(&self) -> Option<Serial> {
+        self.upto
+    }
+
+    /// Whether these operations may be published; the objects that they are for may be made by them.
+    ///
+    /// # Errors
+    /// [`Fault::InvalidObject`], [`Fault::ObjectDeleted`], [`Fault::ObjectsFull`], [`Fault::MemoryFull`]
+    pub fn judge(&mut self, operations: &[ObjectOperation]) -> Result<(), Fault> {
+        for operation in operations {
+            operation.check_fits()?;
+            if self.pool.get(&operation.object).is_some_and(|object| object.head.deleted.is_some()) {
+                return Err(Fault::ObjectDeleted { id: operation.object.as_str().into() });
+            }
+        }
+        let (made, bytes) = self.growth(operations);
+        if made > 0 && self.pool.len() + self.untold_objects + made > limits::OBJECTS {
+            return Err(Fault::ObjectsFull { what: "objects", limit: limits::OBJECTS });
+        }
+        let untold = self.untold_bytes + bytes;
+        if bytes > 0 && self.tab.bytes() + untold > limits::OBJECTS_BYTES {
+            return Err(Fault::ObjectsFull { what: "bytes", limit: limits::OBJECTS_BYTES });
+        }
+        self.tab.reserve(untold).map_err(Full::to_fault)
+    }
+
+    /// How many objects these make, and by how many bytes they let objects grow.
+    fn growth(&self, operations: &[ObjectOperation]) -> (usize, usize) {
+        let mut made = HashSet::new();
+        let mut bytes = 0;
+        for ObjectOperation { object, action, .. } in operations {
+            let referenced = action.sets().filter_map(|(_, value)| reference(value));
+            let unknown = [object].into_iter().chain(referenced).filter(|id| !self.pool.contains_key(*id));
+            made.extend(unknown);
+            let known = self.pool.get(object).map(|known| known.growth(action));
+            bytes += known.unwrap_or_else(|| Object::zero(object.kind()).growth(action));
+        }
+        bytes += made.iter().map(|id| Object::zero(id.kind()).cost(id)).sum::<usize>();
+        (made.len(), bytes)
+    }
+
+    /// These are on their way into the log.
+    pub fn stamped(&mut self, operations: &[ObjectOperation]) {
+        let (made, bytes) = self.growth(operations);
+        self.untold += 1;
+        self.untold_objects += made;
+        self.untold_bytes += bytes;
+    }
+
+    /// One entry with operations is on its way no more, whatever came of it.
+    pub fn told(&mut self) {
+        self.untold = self.untold.saturating_sub(1);
+        if self.untold == 0 {
+            (self.untold_objects, self.untold_bytes) = (0, 0);
+        }
+    }
+
+    /// The log has `entry`.
+    pub fn take(&mut self, entry: &Entry) {
+        self.told();
+        self.apply(entry);
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        let at = entry.timestamp;
+        for (index, operation) in entry.objects().iter().enumerate() {
+            let serial = MessageRef { serial: entry.serial, index: index as u16 };
+            self.apply_one(operation, serial, at);
+        }
+        // What is applied again, since it was read twice, is of no effect.
+        if self.upto.is_none_or(|upto| upto.place() < entry.serial.place()) {
+            self.upto = Some(entry.serial);
+        }
+    }
+
+    fn apply_one(&mut self, operation: &ObjectOperation, serial: MessageRef, at: Timestamp) {
+        let ObjectOperation { object: id, action, .. } = operation;
+        for (_, value) in action.sets() {
+            // RTLM7g1.
+            if let Some(id) = reference(value) {
+                self.object(id);
+            }
+        }
+        let object = self.object(id);
+        let before = object.cost(id);
+        object.apply(id.is_root(), action, serial, at);
+        let (after, head) = (object.cost(id), object.head);
+        let keys = action.sets().map(|(key, _)| key).chain(action.key());
+        let entry = |key: &ByteString| Row::Entry(id.clone(), key.clone(), object.entries().get(key).cloned());
+        let mut rows = match action {
+            // What is left of it is newer.
+            Action::Clear | Action::Delete => {
+                let left = object.entries().keys().map(entry).collect::<Vec<_>>();
+                [vec![Row::Gone(id.clone())], left].concat()
+            }
+            _ => keys.map(entry).collect(),
+        };
+        rows.push(Row::Head(id.clone(), head));
+        self.rows.append(&mut rows);
+        self.tab.add_anyway(after.saturating_sub(before));
+        self.tab.remove(before.saturating_sub(after));
+        self.is_changed |= !matches!(action, Action::Increment(_));
+    }
+
+    /// An object, made without a value when there is none (RTO6).
+    fn object(&mut self, id: &ObjectId) -> &mut Object {
+        self.snapshot = None;
+        let tab = &mut self.tab;
+        let object = Arc::make_mut(&mut self.pool).entry(id.clone()).or_insert_with(|| {
+            let object = Object::zero(id.kind());
+            tab.add_anyway(object.cost(id));
+            Arc::new(object)
+        });
+        Arc::make_mut(object)
+    }
+
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        let (pool, account) = (&self.pool, &self.account);
+        let make = || Snapshot { pool: Arc::clone(pool), pages: Default::default(), account: account.clone() };
+        Arc::clone(self.snapshot.get_or_insert_with(|| Arc::new(make())))
+    }
+
+    /// What is to be kept, since it was last asked.
+    pub fn take_rows(&mut self) -> Vec<Row> {
+        mem::take(&mut self.rows)
+    }
+
+    /// All that is to be kept: some of it was not.
+    pub fn all_rows(&self) -> Vec<Row> {
+        let rows = self.pool.iter().flat_map(|(id, object)| {
+            let entries = object.entries().iter();
+            let entries = entries.map(|(key, entry)| Row::Entry(id.clone(), key.clone(), Some(entry.clone())));
+            [Row::Head(id.clone(), object.head)].into_iter().chain(entries)
+        });
+        [Row::AllGone].into_iter().chain(rows).collect()
+    }
+
+    /// Forgets what was removed long ago; the objects that are to be deleted now, since they could not be reached for a while
+    /// (§10.7).
+    pub fn expire(&mut self, now: Now) -> Vec<ObjectId> {
+        self.snapshot = None;
+        if self.untold > 0 {
+            return Vec::new();
+        }
+        if now.uptime.saturating_sub(self.looked) >= limits::OBJECTS_LOOK {
+            self.looked = now.uptime;
+            self.forget_removed(now.wall);
+        }
+        if mem::take(&mut self.is_changed) {
+            self.look_for_unreachable(now.uptime);
+        }
+        let is_due = |since: &Duration| now.uptime.saturating_sub(*since) >= limits::OBJECT_UNREACHABLE;
+        let due = self.unreachable.iter().filter(|(_, since)| is_due(since));
+        let due: Vec<ObjectId> = due.map(|(id, _)| id.clone()).take(limits::FRAME_ITEMS).collect();
+        for id in &due {
+            self.unreachable.remove(id);
+        }
+        due
+    }
+
+    fn look_for_unreachable(&mut self, now: Duration) {
+        let (mut reached, mut next) = (HashSet::new(), vec![ObjectId::root()]);
+        while let Some(id) = next.pop() {
+            if let Some(object) = self.pool.get(&id)
+                && reached.insert(id)
+            {
+                next.extend(references(object).cloned());
+            }
+        }
+        self.unreachable.retain(|id, _| self.pool.contains_key(id) && !reached.contains(id));
+        for (id, object) in self.pool.iter() {
+            if !id.is_root() && object.head.deleted.is_none() && !reached.contains(id) {
+                self.unreachable.entry(id.clone()).or_insert(now);
+            }
+        }
+    }
+
+    fn forget_removed(&mut self, now: Timestamp) {
+        let grace = u64::try_from(limits::OBJECTS_GRACE.as_millis()).unwrap_or(u64::MAX);
+        let before = Timestamp::from_millis(now.millis().saturating_sub(grace));
+        let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at.millis() <= before.millis());
+        let with_any =
+            self.pool.iter().filter(|(_, object)| is_over(object.head.deleted) || object.has_removed(before));
+        let with_any: Vec<ObjectId> = with_any.map(|(id, _)| id.clone()).collect();
+        for id in with_any {
+            let object = self.object(&id);
+            let cost = object.cost(&id);
+            if is_over(object.head.deleted) {
+                Arc::make_mut(&mut self.pool).remove(&id);
+                self.tab.remove(cost);
+                self.rows.push(Row::Gone(id));
+                continue;
+            }
+            let keys = object.forget_removed(before);
+            let after = object.cost(&id);
+            self.tab.remove(cost - after);
+            self.rows.extend(keys.into_iter().map(|key| Row::Entry(id.clone(), key, None)));
+        }
+    }
+}
+
+fn reference(value: &Value) -> Option<&ObjectId> {
+    if let Value::Object(id) = value { Some(id) } else { None }
+}
+
+fn references(object: &Object) -> impl Iterator<Item = &ObjectId> {
+    object.values().filter_map(|(_, value)| reference(value))
+}

@@ -1,0 +1,203 @@
+//! What the nodes of a cluster have beside the channels: who is there, whose a connection is, what is used up, what they tell and
+//! ask each other (`docs/design/cluster.md §2, §5`). All of it is short scripts on a line of its own.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock, Weak, atomic::AtomicU64},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use super::{
+    lease::{LEASES, node_bytes, read_node},
+    understand,
+};
+use crate::{
+    clock::Clock,
+    engines::redis::{self, Call, CallError, Line, RedisError, Run},
+    ids::NodeId,
+    limits,
+    store::StoreError,
+};
+
+mod connection;
+mod inbox;
+mod rows;
+
+pub use connection::{Row, Standing};
+pub use inbox::{Question, Word};
+pub use rows::{Change, Table};
+
+pub(super) const SCRIPTS: &[&str] = &[
+    include_str!("nodes/beat.lua"),
+    include_str!("nodes/once.lua"),
+    include_str!("nodes/connection.lua"),
+    include_str!("nodes/tell.lua"),
+    include_str!("nodes/change.lua"),
+    include_str!("nodes/scan.lua"),
+];
+const BEAT: usize = 0;
+const ONCE: usize = 1;
+const CONNECTION: usize = 2;
+const TELL: usize = 3;
+const CHANGE: usize = 4;
+const SCAN: usize = 5;
+
+/// What every new connection to Redis begins with: all nodes have to be set up alike. `secret` is the fingerprint of theirs.
+pub fn greeting(secret: Option<String>) -> Run {
+    let has = [("partitions", Some(limits::PARTITIONS.to_string())), ("secret", secret)];
+    let args = has.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect();
+    Run { script: include_str!("nodes/greeting.lua"), keys: vec!["ls:conf".to_owned()], args }
+}
+
+/// A handle, cheap to clone.
+#[derive(Clone)]
+pub struct Nodes(Arc<Inner>);
+
+struct Inner {
+    own: NodeId,
+    line: Line,
+    tail: redis::Tail,
+    clock: Clock,
+    beat: Mutex<Beat>,
+    on_word: OnceLock<inbox::Hears>,
+    asked: AtomicU64,
+    /// Who waits for answers, by the number of the question.
+    waiting: Mutex<HashMap<u64, UnboundedSender<inbox::Answer>>>,
+}
+
+/// What came of the last attempts to write something.
+#[derive(Default)]
+struct Beat {
+    /// When one was last answered (monotonic).
+    heard: Option<Duration>,
+    round_trip: Duration,
+    /// Redis is there, and does not take what is written.
+    refused: Option<RedisError>,
+    alive: Vec<NodeId>,
+}
+
+impl Nodes {
+    pub(super) fn start(own: NodeId, line: Line, tail: redis::Tail, clock: Clock) -> Self {
+        let nodes = Self(Arc::new(Inner {
+            own,
+            line,
+            tail,
+            clock,
+            beat: Mutex::default(),
+            on_word: OnceLock::new(),
+            asked: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        }));
+        nodes.open_inbox();
+        tokio::spawn(beat(Arc::downgrade(&nodes.0)));
+        nodes
+    }
+
+    /// This one.
+    pub fn own(&self) -> NodeId {
+        self.0.own
+    }
+
+    /// Those that hold a lease, as of the last second.
+    pub fn alive(&self) -> Vec<NodeId> {
+        self.0.beat.lock().alive.clone()
+    }
+
+    /// How long Redis took to take the last thing that was written each second.
+    pub fn round_trip(&self) -> Duration {
+        self.0.beat.lock().round_trip
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.0.line.waiting()
+    }
+
+    /// Whether clients should be sent to this node.
+    ///
+    /// # Errors
+    /// Why not, for the operator.
+    pub fn check_ready(&self) -> Result<(), String> {
+        let beat = self.0.beat.lock();
+        if let Some(error) = &beat.refused {
+            return Err(error.to_string());
+        }
+        let away = beat.heard.map(|heard| self.0.clock.uptime().saturating_sub(heard));
+        if away.is_some_and(|away| away < limits::NODE_CUT_OFF) {
+            return Ok(());
+        }
+        let why = self.0.line.trouble().map_or_else(|| "it does not answer".to_owned(), |error| error.to_string());
+        Err(match away {
+            Some(away) => format!("the redis of the cluster is away for {} s: {why}", away.as_secs()),
+            None => format!("the redis of the cluster was not reached yet: {why}"),
+        })
+    }
+
+    /// Whether nobody has used this up before; `life` is how long that is known.
+    ///
+    /// # Errors
+    /// That cannot be said.
+    pub async fn once(&self, name: &[u8], life: Duration) -> Result<bool, StoreError> {
+        let key = [b"ls:{once}", name].concat();
+        let draw: [u8; 8] = rand::random();
+        let args = vec![life.as_millis().to_string().into(), Bytes::copy_from_slice(&draw)];
+        let read = |parts: &[Bytes]| Some(&parts.first()?[..] == b"first");
+        self.ask_line(ONCE, vec![key], args, read).await
+    }
+
+    /// Runs a script that does nothing the second time, and calls `done` with what its answer is read as.
+    fn call<T: 'static>(
+        &self,
+        script: usize,
+        keys: Vec<Vec<u8>>,
+        args: Vec<Bytes>,
+        read: impl FnOnce(&[Bytes]) -> Option<T> + Send + 'static,
+        done: impl FnOnce(Result<T, StoreError>) + Send + 'static,
+    ) {
+        let done = Box::new(move |answer| done(understand(answer, read)));
+        self.0.line.call(Call { script, keys, args, repeats: true, done });
+    }
+
+    /// The same, awaited.
+    async fn ask_line<T: Send + 'static>(
+        &self,
+        script: usize,
+        keys: Vec<Vec<u8>>,
+        args: Vec<Bytes>,
+        read: impl FnOnce(&[Bytes]) -> Option<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (told, answer) = oneshot::channel();
+        self.call(script, keys, args, read, move |outcome| drop(told.send(outcome)));
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// Writes something each second, and reads who is there.
+async fn beat(inner: Weak<Inner>) {
+    while let Some(nodes) = inner.upgrade() {
+        let began = nodes.clock.uptime();
+        let (told, answer) = oneshot::channel();
+        let keys = vec![b"ls:beat".to_vec(), LEASES.to_vec()];
+        let args = vec![node_bytes(nodes.own)];
+        let done = Box::new(move |answer| drop(told.send(answer)));
+        nodes.line.call(Call { script: BEAT, keys, args, repeats: true, done });
+        let answer = answer.await;
+        let now = nodes.clock.uptime();
+        {
+            let mut beat = nodes.beat.lock();
+            match answer {
+                Ok(Ok(alive)) => {
+                    let alive = alive.iter().filter_map(|node| read_node(node)).collect();
+                    *beat = Beat { heard: Some(now), round_trip: now.saturating_sub(began), refused: None, alive };
+                }
+                Ok(Err(CallError::Redis(error @ RedisError::Refused { .. }))) => beat.refused = Some(error),
+                Ok(Err(_)) | Err(_) => beat.refused = None,
+            }
+        }
+        drop(nodes);
+        tokio::time::sleep(limits::NODE_BEAT).await;
+    }
+}

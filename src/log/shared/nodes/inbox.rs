@@ -1,0 +1,160 @@
+//! What nodes tell and ask each other. Nobody repeats what was lost on the way: a question that is not answered by all fails, and
+//! whoever is not told to look at a connection looks at it in a minute.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout,
+};
+
+use super::{Nodes, TELL};
+use crate::{
+    engines::redis::Heard,
+    ids::{ConnectionId, NodeId},
+    limits,
+    log::shared::lease::read_node,
+    store::StoreError,
+};
+
+/// What is told: a byte of these, the node that tells it, a number, and more.
+pub(super) const LOOK: u8 = b'l';
+const QUESTION: u8 = b'q';
+const ANSWER: u8 = b'a';
+
+const MORE_AT: usize = 1 + 8 + 8;
+
+/// What a node is told. It may be told twice.
+pub enum Word {
+    /// This connection may be open elsewhere.
+    Look(ConnectionId),
+    /// To be answered by [`Nodes::answer`].
+    Question(Question),
+}
+
+pub struct Question {
+    pub body: Bytes,
+    from: NodeId,
+    number: u64,
+}
+
+/// None: the node is gone.
+pub(super) type Answer = (NodeId, Option<Bytes>);
+
+/// Called by the tail's task; must be quick.
+pub(super) type Hears = Box<dyn Fn(Word) + Send + Sync>;
+
+fn topic(node: NodeId) -> Vec<u8> {
+    format!("ls:n:{node}").into_bytes()
+}
+
+impl Nodes {
+    /// What this node is told from now on. Asked once.
+    pub fn on_word(&self, hears: impl Fn(Word) + Send + Sync + 'static) {
+        let _ = self.0.on_word.set(Box::new(hears));
+    }
+
+    pub(super) fn open_inbox(&self) {
+        let inner = Arc::downgrade(&self.0);
+        let hears = move |heard| {
+            if let (Heard::Message(bytes), Some(inner)) = (heard, inner.upgrade()) {
+                Self(inner).told(&bytes);
+            }
+        };
+        self.0.tail.subscribe(topic(self.own()), Box::new(hears), Box::new(|| {}));
+    }
+
+    fn told(&self, bytes: &Bytes) -> Option<()> {
+        let (head, _) = bytes.split_at_checked(MORE_AT)?;
+        let (from, more) = (read_node(&head[1..9])?, bytes.slice(MORE_AT..));
+        let number = u64::from_be_bytes(head[9..].try_into().ok()?);
+        let word = match head[0] {
+            LOOK => Word::Look(ConnectionId::from_bytes(more[..].try_into().ok()?)),
+            QUESTION => Word::Question(Question { body: more, from, number }),
+            ANSWER => {
+                let waiting = self.0.waiting.lock();
+                let _ = waiting.get(&number)?.send((from, Some(more)));
+                return None;
+            }
+            _ => return None,
+        };
+        self.0.on_word.get()?(word);
+        None
+    }
+
+    /// `done` is told whether anybody was there to hear it.
+    pub(super) fn tell(
+        &self,
+        node: NodeId,
+        kind: u8,
+        number: u64,
+        more: &[u8],
+        done: impl FnOnce(Result<bool, StoreError>) + Send + 'static,
+    ) {
+        let what = [&[kind], &self.own().to_bytes()[..], &number.to_be_bytes(), more].concat();
+        let read = |parts: &[Bytes]| Some(&parts.first()?[..] != b"0");
+        self.call(TELL, vec![topic(node)], vec![what.into()], read, done);
+    }
+
+    /// What each of the others answers. A node that has died holds its lease for a while, and hears nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Late`]: not all who are there have answered.
+    pub async fn ask(&self, question: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+        let others: Vec<NodeId> = self.alive().into_iter().filter(|node| *node != self.own()).collect();
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut waiting = Waiting::begin(self);
+        for node in &others {
+            let (node, answers) = (*node, waiting.answered.clone());
+            let told = move |told: Result<bool, StoreError>| {
+                if told == Ok(false) {
+                    let _ = answers.send((node, None));
+                }
+            };
+            self.tell(node, QUESTION, waiting.number, question, told);
+        }
+        let mut answers = HashMap::new();
+        let all = async {
+            while answers.len() < others.len()
+                && let Some((node, answer)) = waiting.answers.recv().await
+            {
+                answers.insert(node, answer);
+            }
+        };
+        timeout(limits::NODE_ANSWER, all).await.map_err(|_| StoreError::Late)?;
+        Ok(answers.into_values().flatten().collect())
+    }
+
+    pub fn answer(&self, question: &Question, answer: &[u8]) {
+        self.tell(question.from, ANSWER, question.number, answer, drop);
+    }
+}
+
+/// Nobody waits for the answers any more when it is dropped.
+struct Waiting<'a> {
+    nodes: &'a Nodes,
+    number: u64,
+    answered: UnboundedSender<Answer>,
+    answers: UnboundedReceiver<Answer>,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(nodes: &'a Nodes) -> Self {
+        let number = nodes.0.asked.fetch_add(1, Ordering::Relaxed);
+        let (answered, answers) = unbounded_channel();
+        nodes.0.waiting.lock().insert(number, answered.clone());
+        Self { nodes, number, answered, answers }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.nodes.0.waiting.lock().remove(&self.number);
+    }
+}
