@@ -22,7 +22,7 @@ use crate::{
         channels::{Reaper, directory::Directory},
         connections::Connections,
         metrics::Metrics,
-        nodes,
+        nodes::{self, Change, Table},
         refusals::Refusals,
         relief,
         stats::{Stats, TellBy},
@@ -38,7 +38,7 @@ use crate::{
         relay_key,
     },
     clock::{Clock, OncePerSecond},
-    config::{Config, Draft, Listener},
+    config::{Config, Draft, Engine, Listener},
     core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces, window::Bounds},
     edge::{admission::Admission, own_hosts::OwnHosts},
     ids::AppId,
@@ -47,7 +47,7 @@ use crate::{
     log::{Log, memory::MemoryLog},
     ops::{Admin, admin::door::Door, logs::Dropped},
     protocols::{
-        ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
+        ably::{self, nodes::Common, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
     },
     store::Store,
@@ -106,6 +106,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         relay.api_key = make_relay_key(&loaded.config.data.dir)?;
     }
     let config = &loaded.config;
+    let clock = if config.cluster.engine == Engine::None { clock } else { clock.led() };
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
     let accounts = Arc::new(accounts(config));
@@ -156,11 +157,21 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
             let swept = (Arc::clone(&revocations), Arc::clone(&nonces));
             let (shared, clock) = (Arc::clone(&ably), broker.clock.clone());
             // They go when nothing that they concern can be taken any more.
+            let sharing = Arc::clone(&broker);
             every(limits::REVOCATION_SWEEP, async move || {
                 let (revocations, nonces) = &swept;
-                revocations.sweep(&shared.gate, clock.now());
+                let gone = revocations.sweep(&shared.gate, clock.now());
                 nonces.sweep(&shared.gate, clock.now());
+                if !gone.is_empty() {
+                    // What is not removed now is over at every node all the same.
+                    let _ = sharing.share(&Change { table: Table::Revocations, put: Vec::new(), gone }).await;
+                }
             });
+            if let Some(log) = broker.log.shared().filter(|_| config.ably.enabled) {
+                let (broker, shared, apps) = (Arc::clone(&broker), Arc::clone(&ably), Arc::clone(&apps));
+                let common = Common { broker, shared, apps, revocations: Arc::clone(&revocations) };
+                common.follow(log.nodes().clone());
+            }
             (Some(revocations), Some(nonces))
         }
         None => (None, None),

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -16,8 +16,21 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System { started: Instant },
-    Manual { millis: Arc<AtomicU64> },
+    System {
+        started: Instant,
+    },
+    Led {
+        started: Instant,
+        /// Milliseconds that it is ahead of the clock of the machine.
+        ahead: Arc<AtomicI64>,
+    },
+    Manual {
+        millis: Arc<AtomicU64>,
+    },
+}
+
+fn machine_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 impl Clock {
@@ -37,12 +50,37 @@ impl Clock {
         }
     }
 
+    /// The same clock, whose wall time can be put where that of others is, for servers that have to agree on it. A manual clock
+    /// stays one.
+    #[must_use]
+    pub fn led(self) -> Self {
+        match self.0 {
+            Source::System { started } => Self(Source::Led { started, ahead: Arc::default() }),
+            Source::Led { .. } | Source::Manual { .. } => self,
+        }
+    }
+
+    /// Puts one that is led, and all its clones, so many milliseconds ahead of the clock of the machine; others ignore it.
+    pub fn set_ahead(&self, millis: i64) {
+        if let Source::Led { ahead, .. } = &self.0 {
+            ahead.store(millis, Ordering::Relaxed);
+        }
+    }
+
+    /// By how many milliseconds it is ahead of the clock of the machine.
+    pub fn ahead(&self) -> i64 {
+        match &self.0 {
+            Source::Led { ahead, .. } => ahead.load(Ordering::Relaxed),
+            Source::System { .. } | Source::Manual { .. } => 0,
+        }
+    }
+
     /// Wall time: for what clients see. It may step backwards.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System { .. } => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp::from_millis(since_epoch.as_millis() as u64)
+            Source::System { .. } => Timestamp::from_millis(machine_millis()),
+            Source::Led { ahead, .. } => {
+                Timestamp::from_millis(machine_millis().saturating_add_signed(ahead.load(Ordering::Relaxed)))
             }
             Source::Manual { millis } => Timestamp::from_millis(millis.load(Ordering::Relaxed)),
         }
@@ -51,7 +89,7 @@ impl Clock {
     /// Monotonic time since the clock was made: for deadlines. It never steps backwards.
     pub fn uptime(&self) -> Duration {
         match &self.0 {
-            Source::System { started } => started.elapsed(),
+            Source::System { started } | Source::Led { started, .. } => started.elapsed(),
             Source::Manual { millis } => Duration::from_millis(millis.load(Ordering::Relaxed)),
         }
     }

@@ -11,6 +11,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use bytestring::ByteString;
+use memchr::memchr;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +107,7 @@ impl ChannelName {
     /// The part before the first `:`, or all of it: what channel rules are chosen by
     /// (`docs/protocols/ably.md §5.2`).
     pub fn namespace(&self) -> &str {
-        self.text.split(':').next().unwrap_or_default()
+        memchr(b':', self.text.as_bytes()).map_or(&self.text, |end| &self.text[..end])
     }
 }
 
@@ -183,6 +184,15 @@ impl ConnectionId {
         self.0
     }
 
+    /// How it is written: base64url.
+    pub fn text(self) -> [u8; 12] {
+        let mut text = [0; 12];
+        // Cannot fail: nine bytes are twelve characters.
+        let length = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        debug_assert_eq!(length, Ok(12));
+        text
+    }
+
     /// None when `text` is not what [`ConnectionId`] is written as.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -190,14 +200,9 @@ impl ConnectionId {
     }
 }
 
-/// 12 characters of base64url.
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 12];
-        // Cannot fail: nine bytes are twelve characters, and these are ASCII.
-        let length = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
-        debug_assert_eq!(length, Ok(12));
-        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

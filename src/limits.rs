@@ -30,6 +30,10 @@ pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
 /// How often a node looks whether Redis takes what it writes.
 pub const NODE_BEAT: Duration = Duration::from_secs(1);
 
+/// A node takes the time of Redis by the middle one of so many looks at it, when its own clock is so many milliseconds off.
+pub const NODE_OFFSETS: usize = 5;
+pub const NODE_OFFSET_LEAST: u64 = 1_000;
+
 /// A node that Redis has not answered for so long is not ready.
 pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
 
@@ -641,9 +645,6 @@ pub const READ_TURN: usize = 4 * 1024;
 /// What one read of a connection brings at most, in bytes: as much as the parser's buffer has room for while it is small.
 pub const READ_AT_ONCE: usize = 8 * 1024;
 
-/// And how little, while no more comes.
-pub const READ_AT_LEAST: usize = 1024;
-
 /// The pause between two such turns of what is thrown away, since its sender has broken a rule.
 pub const DISCARD_PAUSE: Duration = Duration::from_millis(10);
 
@@ -697,9 +698,10 @@ pub const EXPRESSIONS_PER_CHANNEL: usize = 32;
 pub const STATS_MINUTES: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const STATS_HOURS: Duration = Duration::from_secs(90 * 24 * 3_600);
 
-/// How often connections and channels are counted for their peaks, and how often statistics are written down.
+/// How often connections and channels are counted for their peaks, and how often statistics are written down: each time costs
+/// a write that waits for the disk.
 pub const STATS_SAMPLE: Duration = Duration::from_secs(1);
-pub const STATS_FLUSH: Duration = Duration::from_secs(5);
+pub const STATS_FLUSH: Duration = Duration::from_secs(30);
 
 /// Rows of statistics that are read, or removed, at a time.
 pub const STATS_SWEEP: usize = 1_000;

@@ -1,6 +1,8 @@
 //! Servers that share their channels on one `redis-server` (`docs/cluster.md`).
 
+mod beside;
 mod changes;
+mod figures;
 mod log;
 mod members;
 mod nodes;
@@ -8,7 +10,7 @@ mod outages;
 mod proxy;
 mod seats;
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use letshare_server::config::{Config, Engine};
 use serde_json::{Value, json};
@@ -22,6 +24,9 @@ apps:
     keys:
       - id: first1
         secret: open-sesame-open-sesame
+      - id: second
+        secret: open-sesame-open-sesame
+        revocableTokens: true
     namespaces:
       - id: kept
         persisted: true
@@ -45,14 +50,30 @@ impl Ground {
     /// A node that finds Redis at this port.
     pub fn node(&self, port: u16, adjust: impl FnOnce(&mut Config)) -> Server {
         Server::start(|config| {
-            config.cluster.engine = Engine::Redis;
-            config.cluster.endpoint = Some(format!("127.0.0.1:{port}"));
-            config.cluster.secret_file = Some(self.folder.path().join("secret"));
-            config.ably.apps_file = Some(self.folder.path().join("apps.yaml"));
-            config.ably.keys_over_http = true;
-            config.limits.publishes_per_second = 0;
+            self.join(port, config);
             adjust(config);
         })
+    }
+
+    /// Makes settings those of a node that finds Redis at this port.
+    pub fn join(&self, port: u16, config: &mut Config) {
+        config.cluster.engine = Engine::Redis;
+        config.cluster.endpoint = Some(format!("127.0.0.1:{port}"));
+        config.cluster.secret_file = Some(self.folder.path().join("secret"));
+        config.ably.apps_file = Some(self.folder.path().join("apps.yaml"));
+        config.ably.keys_over_http = true;
+        config.limits.publishes_per_second = 0;
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A file of this content.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
     }
 
     pub fn nodes<const COUNT: usize>(&self, redis: &RedisServer) -> [Server; COUNT] {

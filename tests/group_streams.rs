@@ -13,7 +13,7 @@ use std::{
 use letshare_server::{
     clock::Clock,
     engines::redis,
-    older::group::streams::{Bus, Event, Received, Settings},
+    older::group::streams::{Bus, Event, Outgoing, Received, Settings},
     store::{
         Store,
         embedded::EmbeddedStore,
@@ -96,7 +96,7 @@ impl Instance {
     }
 
     fn publish(&self, message_id: &str) {
-        let published = self.bus.publish_message(payload(message_id), message_id);
+        let published = self.bus.message(payload(message_id), message_id).map(Outgoing::send);
         published.expect("there is room");
     }
 

@@ -141,14 +141,14 @@ figures! {
 
 impl ClusterFigures {
     pub fn of(log: &SharedLog) -> Self {
-        let (nodes, counts) = (log.nodes(), log.counts());
+        let (nodes, tally) = (log.nodes(), log.tally());
         Self {
             nodes: nodes.alive().len() as u64,
             up: u64::from(nodes.check_ready().is_ok()),
             round_trip: nodes.round_trip(),
-            appends: counts.appends(),
-            catch_ups: counts.catch_ups(),
-            breaks: counts.breaks(),
+            appends: tally.appends(),
+            catch_ups: tally.catch_ups(),
+            breaks: tally.breaks(),
             waiting: log.waiting() as u64,
         }
     }

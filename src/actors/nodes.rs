@@ -18,9 +18,11 @@ use crate::{
     limits,
     log::{
         StoreError,
-        shared::nodes::{Nodes, Question, Standing, Word},
+        shared::nodes::{Question, Standing, Word},
     },
 };
+
+pub use crate::log::shared::nodes::{Change, Nodes, Table};
 
 /// What nodes ask each other.
 #[derive(Serialize, Deserialize)]
@@ -116,6 +118,20 @@ impl Broker {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::NonceReplayed),
             Err(error) => Err(told(&error)),
+        }
+    }
+
+    /// Changes rows that all nodes have.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`]: Redis does not answer, or there are too many.
+    pub async fn share(&self, change: &Change) -> Result<(), Fault> {
+        match self.nodes() {
+            None => Ok(()),
+            Some(nodes) => nodes.change_rows(change).await.map_err(|error| match error {
+                StoreError::Full => Fault::Busy,
+                error => told(&error),
+            }),
         }
     }
 

@@ -1,11 +1,13 @@
-//! One actor that keeps the statistics of all apps (`docs/protocols/ably.md §11.8`): it adds what worker threads report to
-//! the minute, the hour, the day and the month that it happened in, and writes those down every few seconds.
+//! One actor that keeps the statistics of all apps (`docs/protocols/ably.md §11.8`): it sums up what worker threads report, and
+//! every few seconds adds it to the minute, the hour, the day and the month that it happened in, and writes those down. An app
+//! where nothing happens costs a few additions a second, and its rows once a minute.
 //!
 //! Each run of a server has rows of its own; whoever reads merges what several runs know of one interval. So nothing is read
 //! before it is written, and a run that was killed loses the last seconds at most.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    mem,
     ops::RangeInclusive,
     sync::{Arc, Weak},
     time::Duration,
@@ -19,7 +21,7 @@ use crate::{
     clock::Clock,
     core::{
         hashing::FastMap,
-        stats::{Interval, Record, Sample, Traffic, Unit},
+        stats::{Interval, Level, Record, Sample, Traffic, Unit},
     },
     error::Fault,
     ids::{AppId, Timestamp},
@@ -67,6 +69,9 @@ pub struct Stats {
 struct AppStats {
     connections: u64,
     channels: u64,
+    /// What is in no record yet: of the minute that was looked at last.
+    traffic: Traffic,
+    levels: [Level; Sample::ALL.len()],
     current: [Option<Current>; Unit::ALL.len()],
 }
 
@@ -136,8 +141,9 @@ impl Stats {
         let now = self.clock.now();
         let minute = Interval::at(Unit::Minute, now);
         if self.minute != Some(minute) {
-            if let (Some(over), Some(broker)) = (self.minute.replace(minute), self.broker.upgrade()) {
-                self.tell(over, &broker);
+            if let Some(over) = self.minute.replace(minute) {
+                self.apps.values_mut().for_each(|stats| stats.settle(over.start));
+                self.broker.upgrade().inspect(|broker| self.tell(over, broker));
             }
             self.write_soon();
             self.sweep(now);
@@ -155,12 +161,12 @@ impl Stats {
     }
 
     fn sample(&mut self, _: &mut Context<Self>) {
-        let now = self.now();
-        self.apps.values_mut().for_each(|stats| stats.sample(now));
+        self.now();
+        self.apps.values_mut().for_each(AppStats::sample);
     }
 
     fn write_soon(&mut self) {
-        let written = self.write();
+        let written = self.write(|_, stats| stats.traffic != Traffic::default());
         actix_rt::spawn(async move {
             if let Err(error) = written.await {
                 tracing::warn!(%error, "the statistics of the last seconds could not be written");
@@ -168,12 +174,18 @@ impl Stats {
         });
     }
 
-    /// Writes down what has changed, and forgets what is over.
-    fn write(&mut self) -> impl Future<Output = Result<(), StoreError>> + use<> {
-        let now = self.clock.now();
+    /// Writes down what has changed in records, for which those of some apps are brought up to date, and forgets what is over.
+    fn write<F: Fn(AppId, &AppStats) -> bool>(
+        &mut self,
+        is_due: F,
+    ) -> impl Future<Output = Result<(), StoreError>> + use<F> {
+        let now = self.now();
         let mut changed = false;
         let mut batch = Batch::new();
         for (app, stats) in &mut self.apps {
+            if is_due(*app, stats) {
+                stats.settle(now);
+            }
             for current in stats.current.iter_mut().flatten().filter(|current| !current.is_stored) {
                 changed = true;
                 let end = current.is_new.then(|| end_of(current.interval)).flatten();
@@ -252,23 +264,32 @@ fn start_of(key: &[u8]) -> Option<u64> {
 }
 
 impl AppStats {
-    fn add(&mut self, now: Timestamp, traffic: &Traffic) {
+    fn add(&mut self, traffic: Traffic) {
         let present = |known: u64, opened: u64, closed: u64| (known + opened).saturating_sub(closed);
         self.connections = present(self.connections, traffic.connections.opened, traffic.connections.closed);
         self.channels = present(self.channels, traffic.channels.opened, traffic.channels.closed);
-        let numbers: Vec<_> = traffic.named().collect();
-        self.change(now, |record| numbers.iter().for_each(|(name, number)| record.add(name, *number)));
-        self.sample(now);
+        self.traffic += traffic;
+        self.sample();
     }
 
-    fn sample(&mut self, now: Timestamp) {
-        let (connections, channels) = (self.connections, self.channels);
-        if connections > 0 || channels > 0 {
-            self.change(now, |record| {
-                record.sample(Sample::Connections, connections);
-                record.sample(Sample::Channels, channels);
-            });
+    fn sample(&mut self) {
+        if self.connections > 0 || self.channels > 0 {
+            self.levels[Sample::Connections as usize].note(self.connections);
+            self.levels[Sample::Channels as usize].note(self.channels);
         }
+    }
+
+    /// Brings the records up to date; all of it has happened in the minute of `moment`.
+    fn settle(&mut self, moment: Timestamp) {
+        let (traffic, levels) = (mem::take(&mut self.traffic), mem::take(&mut self.levels));
+        if traffic == Traffic::default() && levels == [Level::default(); 2] {
+            return;
+        }
+        let numbers: Vec<_> = traffic.named().collect();
+        self.change(moment, |record| {
+            numbers.iter().for_each(|(name, number)| record.add(name, *number));
+            Sample::ALL.into_iter().zip(levels).for_each(|(what, level)| record.sample(what, level));
+        });
     }
 
     fn change(&mut self, now: Timestamp, change: impl Fn(&mut Record)) {
@@ -303,9 +324,9 @@ impl Handler<Counted> for Stats {
     type Result = ();
 
     fn handle(&mut self, Counted(tally): Counted, _: &mut Self::Context) {
-        let now = self.now();
+        self.now();
         for (app, traffic) in tally {
-            self.apps.entry(app).or_default().add(now, &traffic);
+            self.apps.entry(app).or_default().add(traffic);
         }
     }
 }
@@ -322,7 +343,7 @@ impl Handler<Flush> for Stats {
     type Result = ResponseFuture<Result<(), Fault>>;
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
-        let written = self.write();
+        let written = self.write(|_, _| true);
         Box::pin(async move { written.await.map_err(|error| error.to_fault()) })
     }
 }
@@ -357,7 +378,8 @@ impl Handler<Wanted> for Stats {
         let Some(store) = self.store.clone() else {
             return Box::pin(async { Ok(Page::default()) });
         };
-        let written = self.write();
+        let app = wanted.app;
+        let written = self.write(move |of, _| of == app);
         Box::pin(async move {
             written.await.map_err(|error| error.to_fault())?;
             let read = actix_rt::task::spawn_blocking(move || wanted.read(&*store)).await;

@@ -24,7 +24,7 @@ use crate::{
         client_address::client_address_of,
         fallback,
         guard::MessageLimits,
-        http::{amend, cors, to_the_end::to_the_end},
+        http::{amend, cors},
         origin::{self, OriginPolicy},
         own_hosts::OwnHosts,
     },
@@ -116,12 +116,11 @@ impl Site {
         let (broker, proxies) = (Arc::clone(&self.broker), Arc::clone(&self.trusted_proxies));
         App::new()
             .app_data(web::Data::new(self.ops_state.clone()))
-            .wrap(from_fn(to_the_end))
             .wrap(from_fn(fallback::catch_panic))
             .wrap(from_fn(move |request: ServiceRequest, next| {
                 let (origins, listener, others) = (Arc::clone(&origins), Arc::clone(&asked), Arc::clone(&others));
                 let (broker, proxies) = (Arc::clone(&broker), Arc::clone(&proxies));
-                async move {
+                let answer = async move {
                     let others_have = |path: &str| others.iter().any(|route| route.matches(path));
                     if listener.serves(Protocol::Ably) && ably::is_meant(request.request(), others_have) {
                         cors::echo_origin(request, next).await
@@ -134,9 +133,9 @@ impl Site {
                         };
                         origin::enforce(policy, request, next, refused).await
                     }
-                }
+                };
+                amend::amended(answer, amend::for_browsers)
             }))
-            .wrap(from_fn(amend::for_browsers))
             .configure(|routes| self.routes(routes, listener))
     }
 

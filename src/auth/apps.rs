@@ -220,6 +220,24 @@ impl Apps {
         }
     }
 
+    /// Takes up a sandbox app that another node has made, with its ids and secrets; `charge` pays for it. False: it is none, or there
+    /// are too many.
+    pub fn adopt(&self, setup: setup::AppSetup, charge: Charge) -> bool {
+        let Ok(mut app) = setup.into_app(self.clock.now()) else { return false };
+        (app.is_sandbox, app.charge) = (true, Some(charge));
+        let mut apps = self.apps.write();
+        let has_place = apps.len() < limits::APPS && !apps.contains_key(&app.id);
+        if has_place {
+            apps.insert(app.id, Arc::new(app));
+        }
+        has_place
+    }
+
+    /// The ids of the sandbox apps.
+    pub fn made_by_request(&self) -> Vec<AppId> {
+        self.apps.read().values().filter(|app| app.is_sandbox).map(|app| app.id).collect()
+    }
+
     /// Forgets a sandbox app.
     ///
     /// # Errors

@@ -29,9 +29,9 @@ choices! {
 }
 
 /// What is not shared yet; told at each start.
-const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence and occupancy are shared. Per server are \
-     still: file transfers, revocations, apps that are made by POST /apps, statistics, and whatever the relay, chat, group and \
-     post office protocols keep";
+const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence, occupancy, connections, tokens, apps and \
+     statistics are shared. Per server are still: file transfers, and whatever the relay, chat, group and post office \
+     protocols keep; objects of channels are refused";
 
 impl Verdict<'_> {
     pub(super) fn cluster(&mut self) {
@@ -40,6 +40,19 @@ impl Verdict<'_> {
             return;
         }
         self.warn(PER_SERVER);
+        let config = self.config;
+        let older = [
+            (config.relay.enabled, "relay"),
+            (config.chat.enabled, "chat"),
+            (config.group.enabled, "group"),
+            (config.postoffice.enabled, "postoffice"),
+        ];
+        for (_, name) in older.into_iter().filter(|(is_enabled, _)| *is_enabled) {
+            self.warn(format!(
+                "{name}.enabled: what this protocol keeps, and whom it takes to be online, is each server's own; have all of its \
+                 clients and back ends come to one server"
+            ));
+        }
         self.file(&["cluster.password_file"], cluster.password_file.as_deref());
         self.file(&["cluster.secret_file"], cluster.secret_file.as_deref());
         if cluster.endpoint.is_none() {

@@ -204,7 +204,6 @@ impl ChannelState {
             backlog: None,
             objects: None,
             members,
-            occupancy: self.occupancy_if_observed(),
             context,
         };
         let attached = Box::new(attached);
@@ -223,10 +222,6 @@ impl ChannelState {
         } else {
             Arc::new(self.members.of(subscription.connection).into_iter().collect())
         }
-    }
-
-    fn occupancy_if_observed(&self) -> Occupancy {
-        if self.is_observed() { self.occupancy() } else { Occupancy::default() }
     }
 
     /// Takes over the attachments of a hub as they are, and delivers what the hub has missed.
@@ -408,7 +403,6 @@ impl ChannelState {
                 backlog: None,
                 objects: None,
                 members: self.members_for(&subscription, &Start::After(None)),
-                occupancy: self.occupancy_if_observed(),
                 context: Bytes::new(),
                 subscription,
             };

@@ -11,7 +11,6 @@ use crate::{
         filter::Filter,
         message::{Body, Draft, Entry, EntryId, Message},
         objects::Snapshot,
-        occupancy::Occupancy,
         presence::MemberList,
         replay::Backlog,
         rules::Rules,
@@ -224,7 +223,6 @@ pub struct Attached {
     pub objects: Option<Arc<Snapshot>>,
     /// Who is present, as far as the attachment may know.
     pub members: Arc<MemberList>,
-    pub occupancy: Occupancy,
     pub context: Bytes,
 }
 

@@ -3,7 +3,8 @@
 //! Server frames are not masked, so one frame serves every receiver: it is built once and its
 //! `Bytes` are shared.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use serde::Serialize;
 
 use crate::error::{CloseReason, NO_CODE};
 
@@ -15,6 +16,12 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 /// The longest payload of a control frame.
 const CONTROL_PAYLOAD_MAX: usize = 125;
+/// The longest header.
+const HEADER_BYTES: usize = 10;
+/// So many bytes of memory more than a frame has cost less than another piece of memory for it.
+const SLACK: usize = 64;
+/// What most JSON frames take, in bytes.
+const JSON_ROOM: usize = 256;
 
 /// The text frame around `payload`.
 pub fn text(payload: &[u8]) -> Bytes {
@@ -26,9 +33,25 @@ pub fn binary(payload: &[u8]) -> Bytes {
     frame(BINARY, payload)
 }
 
+/// The text frame around what `write` appends to what it is given; it will be `room` bytes, about.
+pub fn text_of(room: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    written(TEXT, room, write)
+}
+
+/// The text frame with a value as JSON, which is made of texts, numbers and JSON: that cannot fail.
+pub fn json(value: &impl Serialize) -> Bytes {
+    text_of(JSON_ROOM, |json| drop(serde_json::to_writer(json, value)))
+}
+
+/// As [`text_of`], of a binary frame.
+pub fn binary_of(room: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    written(BINARY, room, write)
+}
+
 /// The header of a binary frame whose payload follows as it is, so that a large one need not be copied.
 pub fn binary_header(payload: usize) -> Bytes {
-    header(BINARY, payload, 0).freeze()
+    let (header, length) = header(BINARY, payload);
+    Bytes::copy_from_slice(&header[..length])
 }
 
 /// An empty ping.
@@ -58,27 +81,48 @@ pub fn close(reason: CloseReason) -> Bytes {
 }
 
 fn frame(opcode: u8, payload: &[u8]) -> Bytes {
-    let mut frame = header(opcode, payload.len(), payload.len());
-    frame.extend_from_slice(payload);
-    frame.freeze()
+    let (header, length) = header(opcode, payload.len());
+    [&header[..length], payload].concat().into()
 }
 
-/// The header of a payload of `payload` bytes, with room for as many as are to follow it here.
-fn header(opcode: u8, payload: usize, room: usize) -> BytesMut {
-    let mut header = BytesMut::with_capacity(10 + room);
-    header.put_u8(FIN | opcode);
-    match payload {
-        short @ 0..=125 => header.put_u8(short as u8),
-        medium @ 126..=0xFFFF => {
-            header.put_u8(126);
-            header.put_u16(medium as u16);
-        }
-        long => {
-            header.put_u8(127);
-            header.put_u64(long as u64);
-        }
+/// The payload is written behind the room that the longest header takes, and is where it stays.
+fn written(opcode: u8, room: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut frame = Vec::with_capacity(HEADER_BYTES + room);
+    frame.extend_from_slice(&[0; HEADER_BYTES]);
+    write(&mut frame);
+    let (header, length) = header(opcode, frame.len() - HEADER_BYTES);
+    let start = HEADER_BYTES - length;
+    frame[start..HEADER_BYTES].copy_from_slice(&header[..length]);
+    // It may be kept for minutes.
+    if frame.capacity() > frame.len() + SLACK {
+        frame.shrink_to_fit();
     }
-    header
+    let mut frame = Bytes::from(frame);
+    frame.advance(start);
+    frame
+}
+
+/// The header of a payload of so many bytes, and its own length.
+fn header(opcode: u8, payload: usize) -> ([u8; HEADER_BYTES], usize) {
+    let mut header = [0; HEADER_BYTES];
+    header[0] = FIN | opcode;
+    let length = match payload {
+        0..=125 => {
+            header[1] = payload as u8;
+            2
+        }
+        126..=0xFFFF => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            header[1] = 127;
+            header[2..].copy_from_slice(&(payload as u64).to_be_bytes());
+            HEADER_BYTES
+        }
+    };
+    (header, length)
 }
 
 /// What a client is to learn of a frame that has no WebSocket to go by.
@@ -115,6 +159,7 @@ pub fn parts(mut frames: Bytes) -> impl Iterator<Item = Part> {
 #[cfg(test)]
 mod tests {
     use actix_http::ws::{Codec, Frame};
+    use bytes::BytesMut;
     use proptest::prelude::*;
     use tokio_util::codec::Decoder as _;
 
@@ -132,6 +177,8 @@ mod tests {
         fn frames_read_back(length in prop_oneof![0usize..300, 65_000usize..66_000]) {
             let payload = vec![b'x'; length];
             prop_assert_eq!(decode(&text(&payload)), Frame::Text(payload.clone().into()));
+            let written = text_of(length / 2, |frame| frame.extend_from_slice(&payload));
+            prop_assert_eq!(written, text(&payload));
             prop_assert_eq!(decode(&binary(&payload)), Frame::Binary(payload.into()));
         }
     }

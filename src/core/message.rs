@@ -96,10 +96,46 @@ pub fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// As a JSON string.
+/// As a JSON string. What needs an escape is looked for by blocks, in which nearly always nothing does.
 pub fn write_json_text(json: &mut Vec<u8>, text: &str) {
-    // Cannot fail: a text is written into memory.
-    let _ = serde_json::to_writer(json, text);
+    const BLOCK: usize = 16;
+    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    json.reserve(text.len() + 2);
+    json.push(b'"');
+    // Up to where it is written.
+    let (mut text, mut plain) = (text.as_bytes(), 0);
+    while let Some(block) = text.get(plain..).filter(|rest| !rest.is_empty()) {
+        let block = &block[..block.len().min(BLOCK)];
+        if !block.iter().fold(false, |found, byte| found | is_special(byte)) {
+            plain += block.len();
+            continue;
+        }
+        plain += block.iter().position(is_special).unwrap_or_default();
+        json.extend_from_slice(&text[..plain]);
+        write_escape(json, text[plain]);
+        (text, plain) = (&text[plain + 1..], 0);
+    }
+    json.extend_from_slice(text);
+    json.push(b'"');
+}
+
+fn write_escape(json: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        control @ ..0x20 => return json.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
+        itself => itself,
+    };
+    json.extend_from_slice(&[b'\\', short]);
+}
+
+/// As a JSON number.
+pub fn write_json_number(json: &mut Vec<u8>, number: u64) {
+    // Cannot fail: a number is written into memory.
+    let _ = serde_json::to_writer(json, &number);
 }
 
 impl Data {
@@ -447,5 +483,21 @@ impl io::Write for Length {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn texts_are_written_as_serde_writes_them(text in prop_oneof![".*", "[a-z]{0,40}[\"\\\\\u{0}-\u{1f}é用]{0,3}[a-z]{0,40}"]) {
+            let mut json = b"before".to_vec();
+            write_json_text(&mut json, &text);
+            prop_assert_eq!(&json[6..], serde_json::to_vec(&text).expect("text"));
+        }
     }
 }

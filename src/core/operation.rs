@@ -204,10 +204,6 @@ pub enum Touch {
     Annotation,
 }
 
-impl Touch {
-    pub const ALL: [Self; 3] = [Self::Version, Self::Append, Self::Annotation];
-}
-
 impl Entry {
     /// What is done to a message; none when it is of another kind.
     pub fn operation(&self) -> Option<&Operation> {

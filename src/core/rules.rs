@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
+use memchr::memchr;
 use regex::Regex;
 
 use crate::{
@@ -39,7 +40,7 @@ impl Reach {
         let unqualified = resource.strip_prefix('[');
         let unqualified = unqualified.and_then(|rest| rest.split_once(']'));
         let name = unqualified.map_or(resource, |(_, name)| name);
-        let namespace = name.split_once(':').map(|(namespace, _)| namespace);
+        let namespace = memchr(b':', name.as_bytes()).map(|end| &name[..end]);
         let is_reserved = namespace.is_some_and(|namespace| RESERVED.contains(&namespace));
         if app != AppId::DEFAULT || !is_reserved {
             Self::Open

@@ -76,15 +76,21 @@ impl Serial {
     }
 }
 
-/// Written digit by digit: a serial stands in every frame, and `{:014}` pads it one character at a time.
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Serial {
+    /// How it is written. Digit by digit: it stands in every frame, and `{:014}` pads it one character at a time.
+    pub fn text(self) -> [u8; 35] {
         let Epoch(epoch) = self.epoch;
         let mut text = *b"00000000000000-000@0000000000000000";
         put_digits::<10>(&mut text[..14], self.millis);
         put_digits::<10>(&mut text[15..18], self.counter.into());
         put_digits::<16>(&mut text[19..], epoch);
-        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        text
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

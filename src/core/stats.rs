@@ -6,5 +6,5 @@ mod record;
 mod traffic;
 
 pub use interval::{Interval, Unit};
-pub use record::{Record, Sample};
+pub use record::{Level, Record, Sample};
 pub use traffic::{Outcomes, Source, Traffic, Weighed};

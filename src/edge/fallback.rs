@@ -12,7 +12,7 @@ use actix_web::{
 use futures_util::FutureExt as _;
 use serde::Serialize;
 
-use crate::edge::refusal::explained;
+use crate::edge::{http::to_the_end::to_the_end, refusal::explained};
 
 /// Unknown path or method. For `App::default_service`.
 pub async fn not_found() -> HttpResponse {
@@ -20,9 +20,9 @@ pub async fn not_found() -> HttpResponse {
     explained(nothing, "no protocol that is enabled on this port has this path with this method")
 }
 
-/// Turns a panic of a handler into the documented 500, so that a fault of one request neither cuts
-/// the connection without an answer nor reaches the others. For `actix_web::middleware::from_fn`,
-/// inside of what must also see the answer, such as CORS.
+/// Has a request carried out [to its end](to_the_end), and turns a panic of its handler into the documented 500, so that a
+/// fault of one request neither cuts the connection without an answer nor reaches the others. For
+/// `actix_web::middleware::from_fn`, inside of what must also see the answer, such as CORS.
 ///
 /// # Errors
 /// [`HandlerPanicked`], and those of the wrapped handlers.
@@ -35,7 +35,7 @@ pub async fn catch_panic<B: MessageBody + 'static>(
     let (method, path) = (request.method().clone(), request.path().to_owned());
     // A broken invariant cannot be met again: what handlers share is behind atomics, locks that do
     // not poison, or actors with mailboxes of their own.
-    match AssertUnwindSafe(async { next.call(request).await }).catch_unwind().await {
+    match AssertUnwindSafe(to_the_end(request, next)).catch_unwind().await {
         Ok(answer) => answer,
         Err(_) => {
             // The panic hook has already said what and where.

@@ -8,6 +8,8 @@
 //! WebSocket, `Content-Length`, in this order. It judges nothing: what the parser refuses stays refused, and after a head that
 //! can be read in two ways, or after an upgrade, everything passes through.
 
+use std::mem;
+
 use memchr::memchr;
 use percent_encoding::{AsciiSet, percent_encode};
 
@@ -17,7 +19,7 @@ const LINE_BYTES: usize = 64;
 /// Pure: bytes in, the same bytes out, or encoded ones.
 pub struct RequestScan {
     at: At,
-    /// The header line that is being read, without its end.
+    /// The line that is being read, as far as it has come in earlier parts.
     line: Vec<u8>,
     body: Body,
     is_upgrade: bool,
@@ -132,22 +134,27 @@ impl RequestScan {
         let whole = part.strip_suffix(b"\n");
         let text = whole.unwrap_or(part);
         let room = LINE_BYTES - self.line.len();
-        self.line.extend_from_slice(&text[..text.len().min(room)]);
-        match self.at {
-            _ if whole.is_none() => {}
-            At::Headers => self.end_of_header(),
-            At::ChunkSize => self.end_of_size(),
-            _ => {
-                if self.line.trim_ascii_end().is_empty() {
-                    self.at = At::Between;
-                }
-                self.line.clear();
-            }
+        let text = &text[..text.len().min(room)];
+        if whole.is_none() {
+            self.line.extend_from_slice(text);
+        } else if self.line.is_empty() {
+            self.end_of_line(text.trim_ascii_end());
+        } else {
+            let line = [&mem::take(&mut self.line), text].concat();
+            self.end_of_line(line.trim_ascii_end());
         }
     }
 
-    fn end_of_header(&mut self) {
-        let line = self.line.trim_ascii_end();
+    fn end_of_line(&mut self, line: &[u8]) {
+        match self.at {
+            At::Headers => self.end_of_header(line),
+            At::ChunkSize => self.end_of_size(line),
+            _ if line.is_empty() => self.at = At::Between,
+            _ => {}
+        }
+    }
+
+    fn end_of_header(&mut self, line: &[u8]) {
         if line.is_empty() {
             let at = match self.body {
                 Body::Unclear => At::Through,
@@ -159,9 +166,9 @@ impl RequestScan {
             *self = Self { at, heads: self.heads + 1, ..Self::new() };
             return;
         }
-        let mut parts = line.splitn(2, |byte| *byte == b':');
-        let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let (is, value) = (|known: &[u8]| name.eq_ignore_ascii_case(known), value.trim_ascii());
+        let (name, value) = line.split_at(memchr(b':', line).unwrap_or(line.len()));
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
         if is(b"upgrade") {
             self.is_upgrade |= value.eq_ignore_ascii_case(b"websocket");
         } else if is(b"transfer-encoding") {
@@ -173,17 +180,15 @@ impl RequestScan {
                 _ => Body::Unclear,
             };
         }
-        self.line.clear();
     }
 
-    fn end_of_size(&mut self) {
-        let size = self.line.split(|byte| *byte == b';').next().unwrap_or_default();
+    fn end_of_size(&mut self, line: &[u8]) {
+        let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
         self.at = match number(size.trim_ascii(), 16) {
             Some(0) => At::Trailers,
             Some(size) => size.checked_add(2).map_or(At::Through, At::Chunk),
             None => At::Through,
         };
-        self.line.clear();
     }
 }
 

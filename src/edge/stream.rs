@@ -17,7 +17,9 @@ use std::{
 };
 
 use actix_web::rt::time::{Sleep, sleep};
+use bytes::BufMut as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 use crate::{
     edge::{
@@ -33,8 +35,6 @@ pub struct RequestStream<T> {
     /// Read and encoded, not yet taken: at most three times what one read brought.
     waiting: Vec<u8>,
     taken: usize,
-    /// How much the next read may bring: as much as the last ones needed.
-    at_once: usize,
     /// Bytes that the parser got since what it had was last taken.
     in_turn: usize,
     /// The parser was told to wait, and so to parse.
@@ -76,7 +76,6 @@ impl<T> RequestStream<T> {
             scan: RequestScan::new(),
             waiting: Vec::new(),
             taken: 0,
-            at_once: limits::READ_AT_LEAST,
             in_turn: 0,
             is_parsing: false,
             intake: Intake::default(),
@@ -172,26 +171,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for RequestStream<T> {
 }
 
 impl<T: AsyncRead + Unpin> RequestStream<T> {
-    /// One read, of [`limits::READ_AT_ONCE`] at most: the parser makes its buffer larger whenever it is full. What it may
-    /// bring has to be zeroed, so small reads ask for little.
+    /// One read, of [`limits::READ_AT_ONCE`] at most: the parser makes its buffer larger whenever it is full.
     fn poll_some(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if buf.remaining() <= self.at_once {
-            return Pin::new(&mut self.inner).poll_read(cx, buf);
-        }
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(self.at_once));
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
-        let bytes = part.filled().len();
-        let (more, less) = (bytes == self.at_once, bytes < self.at_once / 4);
-        self.at_once = if more {
-            self.at_once * 2
-        } else if less {
-            self.at_once / 2
-        } else {
-            self.at_once
-        };
-        self.at_once = self.at_once.clamp(limits::READ_AT_LEAST, limits::READ_AT_ONCE);
-        buf.advance(bytes);
-        Poll::Ready(Ok(()))
+        poll_read_buf(Pin::new(&mut self.inner), cx, &mut buf.limit(limits::READ_AT_ONCE)).map_ok(drop)
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -20,7 +20,6 @@ use tokio::{
 
 use super::{
     fallback::{catch_panic, not_found},
-    http::to_the_end::to_the_end,
     origin::{OriginPolicy, enforce},
     own_hosts::OwnHosts,
 };
@@ -40,7 +39,6 @@ impl Server {
         let server = HttpServer::new(move || {
             let policy = Arc::clone(&policy);
             App::new()
-                .wrap(from_fn(to_the_end))
                 .wrap(from_fn(catch_panic))
                 .wrap(from_fn(move |request, next| enforce(Arc::clone(&policy), request, next, |_, _| {})))
                 .configure(routes.clone())

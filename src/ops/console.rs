@@ -12,12 +12,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The paths and what is there.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("/console", HTML, include_str!("console/index.html")),
     ("/console/console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
     ("/console/console.js", SCRIPT, include_str!("console/console.js")),
     ("/console/api.js", SCRIPT, include_str!("console/api.js")),
     ("/console/overview.js", SCRIPT, include_str!("console/overview.js")),
+    ("/console/connections.js", SCRIPT, include_str!("console/connections.js")),
+    ("/console/login.js", SCRIPT, include_str!("console/login.js")),
     ("/console/channels.js", SCRIPT, include_str!("console/channels.js")),
     ("/console/tokens.js", SCRIPT, include_str!("console/tokens.js")),
     ("/console/try.js", SCRIPT, include_str!("console/try.js")),

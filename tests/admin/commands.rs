@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{PASSWORD, server};
 use crate::support::{Client, Server};
@@ -77,7 +77,7 @@ async fn tail_says_what_is_published_as_it_comes() {
     tokio::pin!(read);
     // Until it is attached nothing of it comes.
     let line = loop {
-        anna.publish("demo", "greeting", "hello there".into()).await;
+        anna.publish("demo", "greeting", json!({"text": "hello there"})).await;
         anna.subscribe("demo", "greeting").await;
         tokio::select! {
             biased;

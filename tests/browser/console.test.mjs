@@ -135,6 +135,40 @@ test('tokens: what one says, and what the server says of it', LIMIT, async () =>
   faults = faults.filter((fault) => !fault.includes('status of 401'));
 });
 
+test('tokens: twenty things that people paste are explained', LIMIT, async () => {
+  await open('tokens');
+  const jwt = (header, claims) => [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.') + '.c2ln';
+  const plain = { alg: 'HS256', typ: 'JWT' };
+  const cases = [
+    ['shared.local:secret', 'Ably key'],
+    ['  shared.local:secret  ', 'Ably key'],
+    ['Bearer shared.local:secret', 'Ably key'],
+    ['abc123.web:a:b', 'Ably key'],
+    ['abc123.web:', 'Ably key'],
+    ['abc123.c2VhbGVk', 'Ably token'],
+    ['Bearer abc123.c2VhbGVk', 'Ably token'],
+    [staticToken, "LetShare's static token"],
+    [staticToken.toUpperCase(), 'unknown'],
+    [staticToken.slice(1), 'unknown'],
+    [jwt(plain, { user_id: 'anna', exp: 1 }), '(past)'],
+    [jwt(plain, { user_id: 'anna', exp: 4_000_000_000 }), '(to come)'],
+    [jwt(plain, { user_id: 'anna' }), 'JWT of LetShare'],
+    [jwt(plain, { user_id: 'ännä' }), 'ännä'],
+    [jwt(plain, { nested: { a: [1] } }), '{"a":[1]}'],
+    [jwt({ ...plain, kid: 'abc123.web' }, { iat: 1, exp: 2 }), 'signed with the key abc123.web'],
+    [jwt({ ...plain, kid: 'abc123.web' }, { 'x-ably-capability': '{"*":["*"]}' }), 'x-ably-capability'],
+    ['a.b.c', 'unknown'],
+    ['not a token', 'unknown'],
+    ['<img src=x onerror=alert(1)>', 'unknown'],
+  ];
+  assert.equal(cases.length, 20);
+  const told = page.locator('#part table').first();
+  for (const [text, words] of cases) {
+    await page.getByLabel(/^Paste a key/).fill(text);
+    await told.getByText(words).first().waitFor({ timeout: 5_000 });
+  }
+});
+
 test('try it: two panes talk, and the code of it is there', LIMIT, async () => {
   await open('try');
   await page.getByText('attached').nth(1).waitFor();
@@ -144,11 +178,12 @@ test('try it: two panes talk, and the code of it is there', LIMIT, async () => {
   await page.locator('code', { hasText: 'channel.publish("Alice", "hello, Bob")' }).waitFor();
 });
 
-test('without a key, and with a wrong one, it says what is wrong', LIMIT, async () => {
-  await page.goto(`${server.http}/console#/channels`);
-  await page.getByText('give a key first').waitFor();
+test('without a key the admin API gives a token, and a wrong key is told', LIMIT, async () => {
+  await say('without a key', 'said', 'x');
+  await page.goto(`${server.http}/console#/channels/without%20a%20key`);
+  await page.getByText('attached: what is published now appears here').waitFor();
   await page.getByLabel('Key').fill('shared.local:wrong');
-  await page.getByRole('button', { name: 'Use' }).click();
+  await page.getByRole('button', { name: 'Use', exact: true }).click();
   await page.getByText('code 40101').first().waitFor();
   faults = faults.filter((fault) => !fault.includes('status of 401'));
 });

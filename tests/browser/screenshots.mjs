@@ -1,6 +1,7 @@
 // Makes the pictures of docs/images from a running server: node tests/browser/screenshots.mjs
 
 import { mkdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { launch } from './chromium.mjs';
 import { startServer } from './server.mjs';
@@ -9,7 +10,9 @@ const images = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 const SCHEMES = ['light', 'dark'];
 const LOAD_MS = 60_000;
 
-const [server, browser] = await Promise.all([startServer({ origins: ['http://localhost:3000'] }), launch()]);
+const settings = { LETSHARE_CONSOLE_PASSWORD: 'a password of the pictures' };
+const [server, browser] = await Promise.all([startServer({ origins: ['http://localhost:3000'], settings }), launch()]);
+const { Realtime } = createRequire(new URL('../sdk/package.json', import.meta.url))('ably');
 const key = await server.key();
 const headers = { Authorization: `Basic ${btoa(key)}`, 'Content-Type': 'application/json' };
 const publish = (channel, name, data) =>
@@ -25,6 +28,11 @@ const traffic = (async () => {
     await new Promise((next) => setTimeout(next, 100));
   }
 })();
+const clients = ['anna', 'bob', 'carol', 'dave'].map((clientId) => {
+  const client = new Realtime({ endpoint: '127.0.0.1', port: server.port, tls: false, key, clientId });
+  ['orders:1', 'orders:2'].forEach((name) => client.channels.get(name).attach());
+  return client;
+});
 const listeners = Array.from({ length: 5 }, () => fetch(`${server.http}/sse?channels=orders:1,orders:2&v=1.2`, { headers }));
 
 try {
@@ -41,6 +49,13 @@ try {
     const shoot = (part) => page.screenshot({ path: `${images}console-${part}-${scheme}.png` });
     const visit = (part) => page.goto(`${server.http}/console#/${part}`);
     await shoot('overview');
+    await visit('login/connections');
+    await page.getByLabel('Password').waitFor();
+    await shoot('login');
+    await page.getByLabel('Password').fill(settings.LETSHARE_CONSOLE_PASSWORD);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('table.connections tbody tr').nth(3).waitFor();
+    await shoot('connections');
     await visit('channels/orders%3A1');
     await page.locator('table.tail tbody tr').nth(5).waitFor();
     await shoot('channels');
@@ -61,6 +76,7 @@ try {
   }
 } finally {
   isOver = true;
+  clients.forEach((client) => client.close());
   for (const listener of await Promise.all(listeners)) await listener.body.cancel();
   await traffic;
   await browser.close();

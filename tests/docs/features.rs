@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 43] = [
+const WORKS: [(&str, &[&str]); 46] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -31,7 +31,19 @@ const WORKS: [(&str, &[&str]); 43] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
-    ("a console at `/console`", &["tests/browser/console.test.mjs"]),
+    ("a console at `/console`", &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"]),
+    (
+        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures",
+        &[
+            "admin::openapi::the_document_and_the_routes_are_one",
+            "admin::connections::a_client_that_is_blocked_stays_out_as_far_as_tokens_can_be_revoked",
+            "admin::door::foreign_pages_and_hosts_are_refused",
+        ],
+    ),
+    (
+        "the same on the command line: `letshare-server admin`",
+        &["admin::commands::tables_for_people_and_json_for_programs"],
+    ),
     ("PRO activation", &["letshare_pro::who_knows_the_code_gets_a_token", "tests/browser/relay.test.mjs"]),
     (
         "LetShare rooms and Ably channels of one name are one channel",
@@ -187,6 +199,15 @@ const WORKS: [(&str, &[&str]); 43] = [
         &[
             "cluster::nodes::what_is_published_at_any_node_is_delivered_at_all_in_one_order",
             "cluster::outages::a_link_that_is_cut_again_and_again_loses_and_doubles_nothing",
+            "cluster::figures::nothing_is_lost_in_silence_whatever_is_killed",
+        ],
+    ),
+    (
+        "several servers on one Redis: connections, token requests, revocations, apps, lists of channels and statistics are those of all",
+        &[
+            "cluster::beside::a_connection_is_at_one_node",
+            "cluster::beside::a_token_that_was_revoked_is_good_at_no_node",
+            "cluster::beside::channels_and_statistics_are_those_of_all_nodes",
         ],
     ),
 ];

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use letshare_server::{
     clock::Clock,
     engines::redis::{Link, RedisError},
-    older::group::streams::QueueFull,
+    older::group::streams::{Outgoing, QueueFull},
     store::{Batch, Committed, Store, StoreError},
 };
 use tokio::sync::oneshot;
@@ -59,7 +59,7 @@ async fn while_redis_is_away_the_queue_fills_and_then_says_so() {
     for number in 0..QUEUE {
         instance.publish(&number.to_string());
     }
-    let refused = instance.bus.publish_message(payload("refused"), "refused");
+    let refused = instance.bus.message(payload("refused"), "refused").map(Outgoing::send);
     assert_eq!(refused, Err(QueueFull));
     assert_eq!(instance.bus.waiting(), QUEUE);
 

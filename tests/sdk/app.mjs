@@ -4,9 +4,13 @@
 import { strict as assert } from 'node:assert';
 import * as Ably from 'ably';
 import { startServer } from '../browser/server.mjs';
+import { startNodes } from './nodes.mjs';
 
 /** How long a test may wait for anything; only a fault takes so long. */
 export const PATIENCE_MS = 20_000;
+
+/** LETSHARE_NODES=3 runs the tests against so many servers that share a Redis. */
+const NODES = Number(process.env.LETSHARE_NODES ?? 1);
 
 /** The two formats of frames and bodies, by the name that a test shows. */
 export const FORMATS = { json: false, msgpack: true };
@@ -16,9 +20,13 @@ const SET_UP = {
   namespaces: [{ id: 'persisted', persisted: true }, { id: 'mutable', mutableMessages: true }],
 };
 
-/** Starts a server of its own and makes an app in its sandbox. `origins`: of pages that may connect. */
-export async function startApp({ origins = ['http://localhost:3000'], settings = {} } = {}) {
-  const server = await startServer({ origins, settings: { LETSHARE_ABLY_SANDBOX: 'true', ...settings } });
+/**
+ * Starts a server of its own and makes an app in its sandbox. `origins`: of pages that may connect. `nodes`: so many servers
+ * that share a Redis, and each connection comes to the next one.
+ */
+export async function startApp({ origins = ['http://localhost:3000'], settings = {}, nodes = NODES } = {}) {
+  const options = { origins, settings: { LETSHARE_ABLY_SANDBOX: 'true', ...settings } };
+  const server = await (nodes > 1 ? startNodes(nodes, options) : startServer(options));
   try {
     const answer = await fetch(`${server.http}/apps`, {
       method: 'POST',
@@ -28,10 +36,21 @@ export async function startApp({ origins = ['http://localhost:3000'], settings =
     const text = await answer.text();
     assert.equal(answer.status, 201, `POST /apps: ${text}`);
     const { keys } = JSON.parse(text);
+    for (const node of server.servers ?? []) await known(node, keys[0].keyStr);
     return new App(server, keys.map(({ keyStr }) => keyStr));
   } catch (error) {
     await server.stop();
     throw error;
+  }
+}
+
+/** Waits until a node has heard of the app that another one has made. */
+async function known(node, key) {
+  for (const until = Date.now() + PATIENCE_MS; ; ) {
+    const answer = await fetch(`${node.http}/channels/none/messages`, { headers: { authorization: `Basic ${btoa(key)}` } });
+    await answer.arrayBuffer();
+    if (answer.status === 200) return;
+    assert.ok(Date.now() < until, `the app is not known to all nodes: ${answer.status}`);
   }
 }
 

@@ -137,7 +137,7 @@ impl Channel {
     /// Members of a connection leave: at once where nobody else publishes to the log.
     fn let_leave(&mut self, draft: Draft, ctx: &mut Context<Self>) {
         match (&self.shared, draft.publisher) {
-            (Some(_), Some(connection)) => self.line_up(Task::Leave(connection), ctx),
+            (Some(_), Some(connection)) => self.line_up(Task::Leave(connection, None), ctx),
             _ => drop(self.append(self.now(), draft, ctx)),
         }
     }

@@ -56,14 +56,17 @@ pub(in crate::actors) enum Task {
         publish: Publish,
         asker: Option<Asker>,
     },
-    /// All members of a connection leave, if this node owns them.
-    Leave(ConnectionId),
+    /// All members of a connection leave, if this node owns them, or the one that is named.
+    Leave(ConnectionId, Option<NodeId>),
     /// The members of a connection that is attached here are owned here.
     Adopt(ConnectionId),
     /// Members that the log has lost enter again.
     Enter(Lost),
-    /// All members that a dead node owned leave.
-    Reap(NodeId),
+    /// All members that a dead node owned leave: those that there are when the log was read.
+    Reap {
+        node: NodeId,
+        is_read: bool,
+    },
 }
 
 /// What the log was asked for.
@@ -116,27 +119,33 @@ impl Operations {
         self.waiting.pop_front();
     }
 
-    /// The first, which is done; a dead node has perhaps left more.
+    /// The first, which is done.
     pub fn take_first(&mut self) -> Option<Task> {
         self.reads = 0;
-        match self.first()? {
-            Task::Reap(_) => None,
-            _ => self.waiting.pop_front().map(|waiting| waiting.task),
-        }
+        self.waiting.pop_front().map(|waiting| waiting.task)
     }
 
-    /// Those that somebody waits for.
+    /// The first waits until the log was read.
+    pub fn read_first(&mut self, task: Task) {
+        if let Some(first) = self.waiting.front_mut() {
+            first.task = task;
+        }
+        (self.is_asking, self.is_behind) = (true, true);
+    }
+
+    /// Those that somebody waits for. A dead node is reaped anew.
     pub fn take_publishes(&mut self) -> Vec<Task> {
         let waiting = std::mem::take(&mut self.waiting);
         let (publishes, rest): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|waiting| matches!(waiting.task, Task::Publish { .. }));
         self.waiting = rest.into();
+        self.waiting.retain(|waiting| !matches!(waiting.task, Task::Reap { .. }));
         publishes.into_iter().map(|waiting| waiting.task).collect()
     }
 
     /// Whether a dead node is seen to already.
     pub fn reaps(&self, node: NodeId) -> bool {
-        self.waiting.iter().any(|waiting| matches!(waiting.task, Task::Reap(dead) if dead == node))
+        self.waiting.iter().any(|waiting| matches!(waiting.task, Task::Reap { node: dead, .. } if dead == node))
     }
 }
 

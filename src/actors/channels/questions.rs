@@ -1,9 +1,12 @@
 //! What others ask a channel and wait for: HTTP requests, mostly. They ask by [`Broker::publish`], [`Broker::history`]
 //! and the like, which find the channel in charge.
 
-use std::{sync::Arc, task::Poll};
+use std::{convert::identity, sync::Arc, task::Poll};
 
-use actix::{Addr, Context, Handler, Message, ResponseFuture, dev::ToEnvelope};
+use actix::{
+    Addr, Context, Handler, Message, ResponseFuture,
+    dev::{MessageResponse, OneshotSender, ToEnvelope},
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -71,7 +74,25 @@ pub(in crate::actors) struct Present(pub MembersQuery);
 #[rtype(result = "Result<Occupancy, Fault>")]
 pub(in crate::actors) struct Occupied;
 
-type Answered<T> = ResponseFuture<Result<T, Fault>>;
+/// The answer to a question.
+pub(in crate::actors) enum Answered<T> {
+    Now(Result<T, Fault>),
+    /// By a task: that costs more than most answers.
+    Later(ResponseFuture<Result<T, Fault>>),
+}
+
+impl<M, T> MessageResponse<Channel, M> for Answered<T>
+where
+    M: Message<Result = Result<T, Fault>>,
+    T: 'static,
+{
+    fn handle(self, ctx: &mut Context<Channel>, asker: Option<OneshotSender<M::Result>>) {
+        match self {
+            Self::Now(answer) => MessageResponse::<Channel, M>::handle(answer, ctx, asker),
+            Self::Later(answer) => MessageResponse::<Channel, M>::handle(answer, ctx, asker),
+        }
+    }
+}
 
 impl Channel {
     /// A retired channel has the one in charge answer.
@@ -83,17 +104,17 @@ impl Channel {
         Context<Self>: ToEnvelope<Self, M>,
     {
         let successor = self.successor();
-        Box::pin(async move { ask(successor?, question).await })
+        Answered::Later(Box::pin(async move { ask(successor?, question).await }))
     }
 
     /// What was published, when the log has it.
     fn once_kept(&mut self, publishing: Publishing) -> Answered<Published> {
         match publishing {
-            Publishing::Kept(published) if self.commit_queue.is_empty() => answer(Ok(published)),
+            Publishing::Kept(published) if self.commit_queue.is_empty() => Answered::Now(Ok(published)),
             _ => {
                 let (asker, outcome) = oneshot::channel();
                 self.tell_once_kept(asker, publishing);
-                answered(outcome)
+                answered(outcome, identity)
             }
         }
     }
@@ -110,13 +131,12 @@ impl Channel {
     }
 }
 
-fn answer<T: 'static>(answer: Result<T, Fault>) -> Answered<T> {
-    Box::pin(std::future::ready(answer))
-}
-
 /// The answer that is to come; an actor that dies meanwhile gives none.
-fn answered<T: 'static>(answer: oneshot::Receiver<Result<T, Fault>>) -> Answered<T> {
-    Box::pin(async move { answer.await.unwrap_or(Err(Fault::Busy)) })
+fn answered<T: 'static, R>(
+    answer: oneshot::Receiver<Result<T, Fault>>,
+    of: impl FnOnce(T) -> R + 'static,
+) -> Answered<R> {
+    Answered::Later(Box::pin(async move { answer.await.unwrap_or(Err(Fault::Busy)).map(of) }))
 }
 
 /// A channel that dies without an answer is busy.
@@ -212,11 +232,11 @@ impl Handler<Append> for Channel {
         if self.waits_in_line(&question.0) {
             let (asker, outcome) = oneshot::channel();
             self.operate(Source::Rest, question.0, Some(Asker::Request(asker)), ctx);
-            return answered(outcome);
+            return answered(outcome, identity);
         }
         match self.publish(Source::Rest, question.0, ctx) {
             Ok(publishing) => self.once_kept(publishing),
-            Err(fault) => answer(Err(fault)),
+            Err(fault) => Answered::Now(Err(fault)),
         }
     }
 }
@@ -239,11 +259,12 @@ impl Handler<AppendAll> for Channel {
             };
             count += 1;
             if !self.commit_queue.is_empty() || matches!(publishing, Publishing::Asked(_)) {
-                let kept = self.once_kept(publishing);
-                return Box::pin(async move { kept.await.map(|_| count) });
+                let (asker, kept) = oneshot::channel();
+                self.tell_once_kept(asker, publishing);
+                return answered(kept, move |_| count);
             }
         }
-        answer(if count > 0 { Ok(count) } else { Err(refused) })
+        Answered::Now(if count > 0 { Ok(count) } else { Err(refused) })
     }
 }
 
@@ -282,9 +303,11 @@ fn by_log<T: Send + 'static, R: 'static>(
     };
     let read = ask(&mut later);
     match (read, pending) {
-        (Poll::Ready(read), _) => answer(finish(read)),
-        (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
-        (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        (Poll::Ready(read), _) => Answered::Now(finish(read)),
+        (Poll::Pending, Some(read)) => {
+            Answered::Later(Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }))
+        }
+        (Poll::Pending, None) => Answered::Now(Err(Fault::Internal)),
     }
 }
 
@@ -325,7 +348,7 @@ impl Handler<SummaryOf> for Channel {
             None => annotated.summary.digest(),
         };
         if let Some(known) = self.state.annotated(message) {
-            return answer(Ok(digest(known)));
+            return Answered::Now(Ok(digest(known)));
         }
         let finish = move |read: AnnotatedRead| match read {
             Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "a message with this serial" }),
@@ -343,11 +366,11 @@ impl Handler<ObjectsNow> for Channel {
             return self.pass_on_question(question);
         }
         if self.shared.is_some() {
-            return answer(Err(Fault::NotShared { what: "objects" }));
+            return Answered::Now(Err(Fault::NotShared { what: "objects" }));
         }
         self.note_opened(ctx);
         if let Some(objects) = self.state.objects() {
-            return answer(Ok(objects));
+            return Answered::Now(Ok(objects));
         }
         // Nobody changes them, so the channel itself need not know them.
         let finish = |read: ObjectsRead| match read {
@@ -368,7 +391,7 @@ impl Handler<Present> for Channel {
             return self.pass_on_question(question);
         }
         self.note_opened(ctx);
-        answer(Ok(self.state.members().page(&question.0)))
+        Answered::Now(Ok(self.state.members().page(&question.0)))
     }
 }
 
@@ -380,6 +403,6 @@ impl Handler<Occupied> for Channel {
             return self.pass_on_question(question);
         }
         self.note_opened(ctx);
-        answer(Ok(self.state.occupancy()))
+        Answered::Now(Ok(self.state.occupancy()))
     }
 }

@@ -76,7 +76,7 @@ impl Handler<Reap> for Channel {
     fn handle(&mut self, Reap(node): Reap, ctx: &mut Context<Self>) {
         if !self.retired && !self.operations.reaps(node) {
             self.note_opened(ctx);
-            self.line_up(Task::Reap(node), ctx);
+            self.line_up(Task::Reap { node, is_read: false }, ctx);
         }
     }
 }

@@ -70,11 +70,13 @@ async fn connections_have_a_peak_while_they_last() {
     let mut stats = AppStats::default();
     let mut coming = Traffic::default();
     (coming.connections.opened, coming.channels.opened) = (3, 2);
-    stats.add(NOON, &coming);
-    let (mut going, later) = (Traffic::default(), after(NOON, Duration::from_secs(60)));
-    stats.sample(later);
+    stats.add(coming);
+    stats.settle(NOON);
+    stats.sample();
+    let mut going = Traffic::default();
     (going.connections.closed, going.channels.closed) = (3, 2);
-    stats.add(later, &going);
+    stats.add(going);
+    stats.settle(after(NOON, Duration::from_secs(60)));
     let minute = stats.current[0].as_ref().unwrap().record.entries();
     assert_eq!((minute["connections.all.peak"], minute["channels.peak"]), (3, 2));
     assert!(!minute.contains_key("connections.all.opened"));

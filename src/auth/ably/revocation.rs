@@ -212,6 +212,20 @@ impl OfKey {
         self.put(target, revoked, now)
     }
 
+    fn all<'a>(&'a self, key_name: &'a Arc<str>) -> impl Iterator<Item = Kept> + 'a {
+        By::EACH.into_iter().flat_map(move |by| {
+            self.by[by as usize].iter().flat_map(move |(value, same)| {
+                let target = Target { by, value: value.clone() }.to_string();
+                let kept = move |revoked: &Revoked| Kept {
+                    key_name: Arc::clone(key_name),
+                    target: target.clone(),
+                    revoked: *revoked,
+                };
+                same.iter().map(kept)
+            })
+        })
+    }
+
     /// Takes out what is over.
     fn forget(&mut self, key_name: &Arc<str>, now: Timestamp, over: &mut Vec<Kept>) {
         for by in By::EACH {
@@ -352,6 +366,12 @@ impl Gate {
         let kept = |revoked| Kept { key_name: Arc::clone(&key_name), target: target.to_string(), revoked };
         all.needless.extend(gone.map(kept));
         is_needed
+    }
+
+    /// Everything that is revoked.
+    pub fn all_revoked(&self) -> Vec<Kept> {
+        let all = self.revocations.all.lock();
+        all.keys.iter().flat_map(|(key_name, of_key)| of_key.all(key_name)).collect()
     }
 
     /// Forgets what no token can live for any more.

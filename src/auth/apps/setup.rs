@@ -23,7 +23,7 @@ use crate::{
     limits,
 };
 
-pub use answer::describe;
+pub use answer::{complete, describe};
 
 /// The description of an app.
 #[derive(Clone, Debug, Default, Deserialize)]

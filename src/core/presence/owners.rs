@@ -42,11 +42,6 @@ impl Members {
         self.clients.get(&connection)?.node
     }
 
-    /// A connection whose members are owned by a node; none: by this one.
-    pub fn any_of(&self, node: Option<NodeId>) -> Option<ConnectionId> {
-        self.owned(node).next()
-    }
-
     /// The connections whose members are owned by a node; none: by this one.
     pub fn owned(&self, node: Option<NodeId>) -> impl Iterator<Item = ConnectionId> + '_ {
         let is_own = move |clients: &&super::Clients| clients.node == node && !clients.ids.is_empty();

@@ -14,7 +14,6 @@ use crate::{
         command::AttachmentId,
         message::{Body, EntryId, Message, Payload},
         modes::Modes,
-        occupancy::Occupancy,
         presence::PresenceEvent,
         serial::{Epoch, Mint},
         window::{Bounds, Window},
@@ -111,7 +110,6 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         backlog: None,
         members: Arc::default(),
         objects: None,
-        occupancy: Occupancy::default(),
         context: Bytes::new(),
     }
 }

@@ -20,6 +20,8 @@ pub enum Sample {
 }
 
 impl Sample {
+    pub const ALL: [Self; 2] = [Self::Connections, Self::Channels];
+
     /// Its peak, minimum, [`SUM`] and [`SAMPLES`].
     const fn names(self) -> [&'static str; 4] {
         match self {
@@ -28,6 +30,25 @@ impl Sample {
             }
             Self::Channels => ["channels.peak", "channels.min", "channels.sum", "channels.samples"],
         }
+    }
+}
+
+/// How many of something there were, looked at some times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    peak: u64,
+    min: u64,
+    sum: u64,
+    samples: u64,
+}
+
+impl Level {
+    /// There are so many now.
+    pub fn note(&mut self, number: u64) {
+        self.peak = self.peak.max(number);
+        self.min = if self.samples == 0 { number } else { self.min.min(number) };
+        self.sum += number;
+        self.samples += 1;
     }
 }
 
@@ -53,10 +74,10 @@ impl Record {
         other.0.into_iter().for_each(|(name, number)| self.add(&name, number));
     }
 
-    /// There are so many now.
-    pub fn sample(&mut self, what: Sample, number: u64) {
-        for (name, number) in what.names().into_iter().zip([number, number, number, 1]) {
-            self.add(name, number);
+    /// There were so many for a while.
+    pub fn sample(&mut self, what: Sample, Level { peak, min, sum, samples }: Level) {
+        if samples > 0 {
+            what.names().into_iter().zip([peak, min, sum, samples]).for_each(|(name, number)| self.add(name, number));
         }
     }
 
@@ -254,8 +275,10 @@ mod tests {
     #[test]
     fn extremes_and_means() {
         let mut record = Record::default();
-        for number in [3, 1, 8] {
-            record.sample(Sample::Channels, number);
+        for numbers in [&[3, 1][..], &[], &[8]] {
+            let mut level = Level::default();
+            numbers.iter().for_each(|number| level.note(*number));
+            record.sample(Sample::Channels, level);
         }
         let entries = record.entries();
         let of = |name: &str| entries.get(&format!("channels.{name}")).copied();

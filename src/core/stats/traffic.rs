@@ -11,8 +11,8 @@ use crate::core::{
 /// What happened for one app since the last report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    inbound: [Kinds; Source::ALL.len()],
-    outbound: [Kinds; Source::ALL.len()],
+    inbound: BySource,
+    outbound: BySource,
     persisted: Kinds,
     pub connections: Coming,
     pub channels: Coming,
@@ -38,6 +38,9 @@ impl Source {
         }
     }
 }
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct BySource([Kinds; Source::ALL.len()]);
 
 /// Messages and presence events are counted apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,7 +131,7 @@ impl Traffic {
     pub fn came_in(&mut self, source: Source, Weighed(weighed): Weighed, is_taken: bool) {
         if let Some((kind, volume)) = weighed {
             let refused = Volume { refused: volume.count, ..Volume::default() };
-            self.inbound[source as usize].add(kind, if is_taken { volume } else { refused });
+            self.inbound.0[source as usize].add(kind, if is_taken { volume } else { refused });
         }
     }
 
@@ -136,7 +139,7 @@ impl Traffic {
     pub fn went_out(&mut self, entry: &Entry, deliveries: u64) {
         if let Some((kind, Volume { count, data, .. })) = weigh(&entry.body) {
             let volume = Volume { count: count * deliveries, data: data * deliveries, refused: 0 };
-            self.outbound[Source::Realtime as usize].add(kind, volume);
+            self.outbound.0[Source::Realtime as usize].add(kind, volume);
         }
     }
 
@@ -151,7 +154,7 @@ impl Traffic {
         };
         if let Some(size) = size {
             let volume = Volume { count: 1, data: size as u64, refused: 0 };
-            self.outbound[Source::Rest as usize].add(kind, volume);
+            self.outbound.0[Source::Rest as usize].add(kind, volume);
         }
     }
 
@@ -166,7 +169,7 @@ impl Traffic {
         let ways = [("inbound", &self.inbound), ("outbound", &self.outbound)];
         let volumes = ways.into_iter().flat_map(|(way, sources)| {
             Source::ALL.into_iter().flat_map(move |source| {
-                let Kinds { messages, presence } = sources[source as usize];
+                let Kinds { messages, presence } = sources.0[source as usize];
                 let path = move |kind| format!("messages.{way}.{}.{kind}", source.name());
                 [(path("messages"), messages), (path("presence"), presence)]
             })
@@ -191,10 +194,27 @@ impl Traffic {
     }
 }
 
-impl AddAssign for Volume {
-    fn add_assign(&mut self, Self { count, data, refused }: Self) {
-        self.count += count;
-        self.data += data;
-        self.refused += refused;
+/// Adds the fields of two structs.
+macro_rules! sums {
+    ($($of:ident { $($field:ident),* })*) => {$(
+        impl AddAssign for $of {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    )*};
+}
+
+sums! {
+    Volume { count, data, refused }
+    Kinds { messages, presence }
+    Coming { opened, closed }
+    Outcomes { succeeded, failed, refused }
+    Traffic { inbound, outbound, persisted, connections, channels, token_requests, requests }
+}
+
+impl AddAssign for BySource {
+    fn add_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(kinds, more)| *kinds += more);
     }
 }

@@ -78,7 +78,7 @@ pub async fn with_headers<B: MessageBody + 'static>(
         append(preflight.headers_mut(), headers.into_iter().chain(lists));
         return Ok(request.into_response(preflight).map_into_right_body());
     }
-    let answered = amended(request, next, |map| append(map, headers)).await?;
+    let answered = amended(next.call(request), |map| append(map, headers)).await?;
     Ok(answered.map_into_left_body())
 }
 

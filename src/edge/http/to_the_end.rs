@@ -19,14 +19,17 @@ use actix_web::{
 };
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 
-/// For `actix_web::middleware::from_fn`.
+/// Calls the wrapped handler.
+///
+/// # Errors
+/// Its own.
 pub async fn to_the_end<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let is_safe = request.method().is_safe();
     let answer = next.call(request);
-    if is_safe { answer.await } else { ToTheEnd(Some(answer.boxed_local())).await }
+    if is_safe { answer.await } else { ToTheEnd(Some(answer)).await }
 }
 
 /// Goes on as a task of this thread when it is dropped half-way.

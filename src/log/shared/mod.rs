@@ -34,23 +34,23 @@ use crate::{
     },
 };
 
-mod counts;
 mod keys;
 mod lease;
 mod members;
 mod messages;
 pub mod nodes;
 mod replica;
+mod tally;
 mod usage;
 mod wire;
 
-use counts::{Counts, Outcome};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
 pub use messages::Touched;
 use nodes::Nodes;
 use replica::Replica;
+use tally::{Outcome, Tally};
 pub use usage::{Seated, Seats, Usage};
 pub use wire::Written;
 
@@ -88,7 +88,7 @@ struct Inner {
     node: NodeId,
     lease: Lease,
     nodes: Nodes,
-    counts: Counts,
+    tally: Tally,
     appended: AtomicU64,
     retention: RetentionOf,
     deadline: Duration,
@@ -193,7 +193,7 @@ impl SharedLog {
             tail,
             node,
             lease: Lease::default(),
-            counts: Counts::default(),
+            tally: Tally::default(),
             appended: AtomicU64::new(0),
             retention,
             deadline,
@@ -206,8 +206,8 @@ impl SharedLog {
         &self.0.nodes
     }
 
-    pub fn counts(&self) -> &Counts {
-        &self.0.counts
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     /// Bytes that wait for Redis.
@@ -340,7 +340,7 @@ impl SharedLog {
         let log = self.clone();
         let done = Box::new(move |answer| {
             let told = understand(answer, told);
-            log.0.counts.append(told.as_ref().map(|told| match told {
+            log.0.tally.append(told.as_ref().map(|told| match told {
                 Told::Kept { .. } => Outcome::Kept,
                 Told::Again(_) => Outcome::Again,
                 Told::Behind | Told::Bare => Outcome::Behind,
@@ -360,7 +360,7 @@ impl SharedLog {
 
     /// What the log has behind a position that was seen.
     pub fn tail(&self, channel: &ChannelName, after: Serial, done: Done<Tail>) {
-        self.0.counts.catch_up();
+        self.0.tally.catch_up();
         let tail = move |found: Found| Tail { after, entries: found.entries, head: found.head };
         let done = Box::new(move |found: Result<Found, _>| done(found.map(tail)));
         self.read(channel, Some(after), Slice::after(after, limits::REPLICA_BYTES), done);

@@ -2,8 +2,11 @@
 //! ask each other (`docs/design/cluster.md §2, §5`). All of it is short scripts on a line of its own.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock, Weak, atomic::AtomicU64},
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -64,6 +67,8 @@ struct Inner {
     clock: Clock,
     beat: Mutex<Beat>,
     on_word: OnceLock<inbox::Hears>,
+    /// The rows that all nodes have are to be read, or are being read.
+    has_rows_to_read: AtomicBool,
     asked: AtomicU64,
     /// Who waits for answers, by the number of the question.
     waiting: Mutex<HashMap<u64, UnboundedSender<inbox::Answer>>>,
@@ -89,6 +94,7 @@ impl Nodes {
             clock,
             beat: Mutex::default(),
             on_word: OnceLock::new(),
+            has_rows_to_read: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             waiting: Mutex::default(),
         }));
@@ -127,6 +133,9 @@ impl Nodes {
         }
         let away = beat.heard.map(|heard| self.0.clock.uptime().saturating_sub(heard));
         if away.is_some_and(|away| away < limits::NODE_CUT_OFF) {
+            if self.0.has_rows_to_read.load(Ordering::Relaxed) {
+                return Err("what the other servers have revoked is not read yet".to_owned());
+            }
             return Ok(());
         }
         let why = self.0.line.trouble().map_or_else(|| "it does not answer".to_owned(), |error| error.to_string());
@@ -175,8 +184,31 @@ impl Nodes {
     }
 }
 
+impl Inner {
+    /// Puts the clock where that of Redis is, if it is elsewhere: by the middle one of the last offsets.
+    fn follow_time(&self, offsets: &mut VecDeque<i64>) {
+        let signed = |millis: u64| i64::try_from(millis).unwrap_or_default();
+        let ahead = self.clock.ahead();
+        offsets.push_back(signed(self.line.now().millis()) - signed(self.clock.now().millis()) + ahead);
+        if offsets.len() > limits::NODE_OFFSETS {
+            offsets.pop_front();
+        }
+        let mut sorted: Vec<i64> = offsets.iter().copied().collect();
+        sorted.sort_unstable();
+        let middle = sorted[sorted.len() / 2];
+        if middle.abs_diff(ahead) > limits::NODE_OFFSET_LEAST {
+            tracing::warn!(
+                seconds = middle / 1_000,
+                "the clock of this machine is not that of redis, which counts from now on"
+            );
+            self.clock.set_ahead(middle);
+        }
+    }
+}
+
 /// Writes something each second, and reads who is there.
 async fn beat(inner: Weak<Inner>) {
+    let mut offsets = VecDeque::new();
     while let Some(nodes) = inner.upgrade() {
         let began = nodes.clock.uptime();
         let (told, answer) = oneshot::channel();
@@ -186,6 +218,9 @@ async fn beat(inner: Weak<Inner>) {
         nodes.line.call(Call { script: BEAT, keys, args, repeats: true, done });
         let answer = answer.await;
         let now = nodes.clock.uptime();
+        if matches!(answer, Ok(Ok(_))) {
+            nodes.follow_time(&mut offsets);
+        }
         {
             let mut beat = nodes.beat.lock();
             match answer {

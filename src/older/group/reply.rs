@@ -78,8 +78,7 @@ impl ReplyTo<'_> {
 
     fn write<D: Serialize>(self, kind: &str, data: Option<D>) -> Bytes {
         let envelope = Envelope { kind, message_id: self.id, timestamp: self.now.millis() / 1_000, data };
-        // Texts and numbers always serialise.
-        frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
+        frame::json(&envelope)
     }
 }
 

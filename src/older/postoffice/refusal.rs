@@ -83,9 +83,7 @@ impl Refusal {
     /// The error frame.
     pub fn frame(&self, about: &About<'_>) -> Bytes {
         let (code, error) = self.reply();
-        let error = ErrorFrame { error: &error, code, about };
-        // Strings always serialise.
-        frame::text(&serde_json::to_vec(&error).unwrap_or_default())
+        frame::json(&ErrorFrame { error: &error, code, about })
     }
 }
 

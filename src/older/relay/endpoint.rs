@@ -8,7 +8,10 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, header::HeaderValue},
+    http::{
+        Method,
+        header::{HeaderName, HeaderValue},
+    },
     rt, web,
 };
 use anyhow::Context as _;
@@ -35,6 +38,9 @@ use crate::{
     older::relay::{delivery::Delivery, pages, push, reply::RelayError, schedule::Schedule, socket::Socket},
     store::Store,
 };
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// What back ends and users show.
 pub struct Keys {
@@ -114,9 +120,10 @@ fn send_delayed(Service { ingress, shared }: &Relay) {
 impl Relay {
     /// The first key that is shown decides (§2).
     fn check_key(&self, request: &HttpRequest) -> Result<(), RelayError> {
-        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
+        let header =
+            |name: HeaderName| request.headers().get(name).map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
         let query = Query::of(request);
-        let shown = header("X-API-KEY").or_else(|| header("API-KEY")).or_else(|| {
+        let shown = header(X_API_KEY).or_else(|| header(API_KEY)).or_else(|| {
             let key = query.text("api_key")?;
             self.shared.key_in_url.call_once(|| {
                 tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");

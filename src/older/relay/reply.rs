@@ -127,7 +127,10 @@ pub fn done(data: impl Serialize) -> HttpResponse {
         msg: &'static str,
         data: T,
     }
-    HttpResponse::Ok().json(Done { code: 0, msg: "ok", data })
+    // As long as most are. It cannot fail: texts, numbers and JSON are written into memory.
+    let mut json = Vec::with_capacity(512);
+    let _ = serde_json::to_writer(&mut json, &Done { code: 0, msg: "ok", data });
+    HttpResponse::Ok().content_type(header::ContentType::json()).body(json)
 }
 
 #[cfg(test)]

@@ -86,10 +86,9 @@ impl Schedule {
 
     /// A new id: time, a counter, some chance. Ids sort as they were made.
     pub fn mint_id(&self) -> String {
-        let count = self.minted.fetch_add(1, Ordering::Relaxed);
-        let chance: u16 = rand::rng().random();
-        let [_, _, time @ ..] = self.clock.now().millis().to_be_bytes();
-        hex::encode([&time[..], &count.to_be_bytes(), &chance.to_be_bytes()].concat())
+        let (count, chance) = (self.minted.fetch_add(1, Ordering::Relaxed), rand::rng().random::<u16>());
+        let id = u128::from(self.clock.now().millis()) << 48 | u128::from(count) << 16 | u128::from(chance);
+        format!("{id:024x}")
     }
 
     /// Keeps `push` until its time; it is on disk when this returns.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     core::{
         frame,
-        message::{Message, Payload, is_json, write_json_text},
+        message::{Message, Payload, is_json, write_json_number, write_json_text},
         wire::{Each, Slot},
     },
     ids::{ChannelName, Timestamp},
@@ -24,10 +24,11 @@ pub fn pong(ts: i64) -> Bytes {
 
 /// `connections` of that user, this one included.
 pub fn identified(user: &str, connections: usize) -> Bytes {
-    let mut json = br#"{"event":"identified","data":{"token":"#.to_vec();
-    write_json_text(&mut json, user);
-    json.extend_from_slice(format!(r#","connections":{connections}}}}}"#).as_bytes());
-    frame::text(&json)
+    frame::text_of(96 + user.len(), |json| {
+        json.extend_from_slice(br#"{"event":"identified","data":{"token":"#);
+        write_json_text(json, user);
+        json.extend_from_slice(format!(r#","connections":{connections}}}}}"#).as_bytes());
+    })
 }
 
 pub fn error(error: RelayError) -> Bytes {
@@ -62,21 +63,21 @@ pub fn missed(push: &Push, at: Timestamp) -> Bytes {
 }
 
 fn write(channel: &ChannelName, message: &Message, at: Timestamp) -> Bytes {
-    let mut json = Vec::with_capacity(96 + message.name.len() + message.payload.data.len());
-    json.extend_from_slice(br#"{"event":"#);
-    write_json_text(&mut json, &message.name);
-    json.extend_from_slice(br#","data":{"subject":"#);
-    message.payload.write_json(&mut json);
-    json.extend_from_slice(br#","ts":"#);
-    json.extend_from_slice(at.to_string().as_bytes());
-    json.extend_from_slice(br#","token":"#);
-    // An Ably client may have written this extra.
-    match extra(message, TOKEN).and_then(Value::as_str).filter(|token| is_json(token)) {
-        Some(token) => json.extend_from_slice(token.as_bytes()),
-        None => write_token_of(&mut json, user_of(channel)),
-    }
-    json.extend_from_slice(b"}}");
-    frame::text(&json)
+    frame::text_of(96 + message.name.len() + message.payload.data.len(), |json| {
+        json.extend_from_slice(br#"{"event":"#);
+        write_json_text(json, &message.name);
+        json.extend_from_slice(br#","data":{"subject":"#);
+        message.payload.write_json(json);
+        json.extend_from_slice(br#","ts":"#);
+        write_json_number(json, at.millis());
+        json.extend_from_slice(br#","token":"#);
+        // An Ably client may have written this extra.
+        match extra(message, TOKEN).and_then(Value::as_str).filter(|token| is_json(token)) {
+            Some(token) => json.extend_from_slice(token.as_bytes()),
+            None => write_token_of(json, user_of(channel)),
+        }
+        json.extend_from_slice(b"}}");
+    })
 }
 
 /// The token where the message carries none: the user of the channel, or null.

@@ -1,4 +1,5 @@
-// What the console asks of the server: Ably's REST interface and its event stream, with the key of whoever looks on.
+// What the console asks of the server: the admin API; Ably's REST interface and its event stream, with the key of whoever looks on,
+// or with a token that the admin API gives.
 
 let key = sessionStorage.getItem('key') ?? '';
 
@@ -29,10 +30,38 @@ function headers(credential) {
   return { 'X-Ably-Version': '5', Authorization: credential.includes(':') ? `Basic ${text}` : `Bearer ${credential}` };
 }
 
-async function send(path, { credential = key, ...options } = {}) {
-  if (!credential) throw new Error('give a key first, above; the server prints one when it starts with MODE=local');
-  const answer = await fetch(path, { ...options, headers: { ...headers(credential), ...options.headers } });
+/** Asks the admin API. */
+export async function admin(method, path, body) {
+  const options = body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+  const answer = await fetch(`/admin/api/${path}`, { method, ...options });
+  const said = await answer.json().catch(() => null);
+  if (answer.ok) return said;
+  const refused = new Refused(answer.status, said);
+  refused.needsLogin = answer.status === 401;
+  throw refused;
+}
+
+/** A token for the app `shared`, for whoever has given no key. It lasts an hour. */
+let own;
+async function token() {
+  own ??= admin('POST', 'token', {});
+  try {
+    return (await own).token;
+  } catch (error) {
+    own = undefined;
+    if (error.needsLogin) throw error;
+    throw new Error(`give a key first, above; the server prints one when it starts with MODE=local (${error.message})`);
+  }
+}
+
+async function send(path, { credential = key, ...options } = {}, isAgain = false) {
+  const shown = credential || (await token());
+  const answer = await fetch(path, { ...options, headers: { ...headers(shown), ...options.headers } });
   if (answer.ok) return answer;
+  if (answer.status === 401 && !credential && !isAgain) {
+    own = undefined;
+    return send(path, options, true);
+  }
   throw new Refused(answer.status, await answer.json().catch(() => null));
 }
 
@@ -118,6 +147,12 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-export const fault = (error) => element('p', { class: 'fault', role: 'alert' }, error.code ? `${error.message} (code ${error.code})` : error.message);
+export const fault = (error) => {
+  if (error.needsLogin) {
+    const here = location.hash.slice(2);
+    return element('p', { class: 'fault', role: 'alert' }, 'This needs the password: ', element('a', { href: `#/login/${encodeURIComponent(here)}` }, 'log in'));
+  }
+  return element('p', { class: 'fault', role: 'alert' }, error.code ? `${error.message} (code ${error.code})` : error.message);
+};
 
 export const shown = (data) => (typeof data === 'string' ? data : JSON.stringify(data));

@@ -6,7 +6,7 @@ const SHOWN = 200;
 
 export function channels(place, signal, name) {
   const list = element('ul', { class: 'list', 'aria-label': 'Channels' });
-  const more = element('button', { type: 'button', hidden: true }, 'More');
+  const more = element('button', { type: 'button', hidden: true }, 'Next page');
   const note = element('p', { class: 'empty' });
   const prefix = element('input', { id: 'prefix', class: 'wide', placeholder: 'name begins with', 'aria-label': 'Name begins with' });
   const search = element('form', {}, prefix, element('button', {}, 'Search'));
@@ -20,7 +20,7 @@ export function channels(place, signal, name) {
   const load = async (path) => {
     try {
       const found = await page(path);
-      list.append(...found.items.map(row));
+      list.replaceChildren(...found.items.map(row));
       next = found.next;
       more.hidden = !next;
       note.textContent = list.children.length ? '' : 'No channel is open: one is there while a client is attached to it, and some minutes after a message.';
@@ -43,7 +43,6 @@ export function channels(place, signal, name) {
     );
   };
   const start = () => {
-    list.replaceChildren();
     load(`/channels?${new URLSearchParams({ by: 'value', limit: 100, prefix: prefix.value })}`);
   };
   search.addEventListener('submit', (event) => {
@@ -104,11 +103,18 @@ const table = (names, rows) =>
 
 const ACTIONS = ['', 'update', 'delete', 'meta', 'summary', 'append'];
 
-function messageRow(what, { timestamp, clientId, name, data, action, annotations }) {
-  const kind = what === 'presence' ? `presence ${action}` : [name ?? '', ACTIONS[action] ?? ''].filter(Boolean).join(' · ');
-  const text = data === undefined ? shown(annotations ?? '') : shown(data);
-  const time = new Date(timestamp).toLocaleTimeString();
-  return element('tr', {}, ...[time, clientId ?? '', kind, text].map((cell) => element('td', {}, cell)));
+/**
+ * What happened, as what it is: `update`, `delete` and `append` name the message that they are about by its serial. What annotations
+ * come to is in the history: streams of events do not carry it.
+ */
+function messageRow(what, { timestamp, clientId, name, data, action, annotations, serial, version }) {
+  const operation = ACTIONS[action] ?? '';
+  const kind = what === 'presence' ? `presence ${action}` : [operation, name ?? ''].filter(Boolean).join(' · ');
+  const about = operation && what !== 'presence' ? element('small', { class: 'note' }, ` of ${serial}`) : null;
+  const text = operation === 'summary' ? shown(annotations?.summary ?? annotations ?? '') : operation === 'delete' ? '' : shown(data ?? '');
+  const time = new Date(version?.timestamp ?? timestamp).toLocaleTimeString();
+  const cells = [[time], [version?.clientId ?? clientId ?? ''], [kind, about], [operation === 'append' ? `+ ${text}` : text]];
+  return element('tr', { class: operation || what }, ...cells.map((cell) => element('td', {}, ...cell)));
 }
 const COLUMNS = ['time', 'client', 'name', 'data'];
 

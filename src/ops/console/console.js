@@ -2,11 +2,13 @@
 
 import { credentials } from './api.js';
 import { channels } from './channels.js';
+import { connections } from './connections.js';
+import { login } from './login.js';
 import { overview } from './overview.js';
 import { tokens } from './tokens.js';
 import { attempt } from './try.js';
 
-const PARTS = { overview, channels, tokens, try: attempt };
+const PARTS = { overview, connections, channels, tokens, try: attempt, login };
 
 // The link that the server prints has the key behind the #, which browsers keep to themselves. It does not stay there.
 const given = /^#key=(.+)$/.exec(location.hash)?.[1];
@@ -27,7 +29,7 @@ function show() {
     if (link.hash === `#/${name}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  document.getElementById('whose').textContent = credentials.key ? credentials.key.split(':')[0] : 'none';
+  document.getElementById('whose').textContent = credentials.key ? credentials.key.split(':')[0] : 'the app shared';
   place.replaceChildren();
   part(place, leave.signal, argument === undefined ? undefined : decodeURIComponent(argument));
 }

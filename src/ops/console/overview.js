@@ -55,6 +55,7 @@ function plot([title, , unit], index) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('preserveAspectRatio', 'none');
   svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', `${title}: no figure yet`);
   svg.append(path);
   const figure = element('figure', {}, element('figcaption', {}, element('span', {}, title), value), svg);
   const draw = () => {

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    actors::connections::Connections,
+    actors::connections::{Connections, Owner},
     auth::ably::{AllowedClient, ConnectionKeys},
     core::message::{EntryId, Extras, Message, USER_CLAIM},
     error::{Fault, Found},
@@ -32,6 +32,8 @@ pub struct Publisher<'a> {
     pub connection: Option<ConnectionId>,
     pub keys: &'a ConnectionKeys,
     pub connections: &'a Connections,
+    /// Those that other nodes have and that the messages name.
+    pub elsewhere: &'a [(ConnectionId, Owner)],
     /// Now, monotonic.
     pub uptime: Duration,
 }
@@ -113,7 +115,10 @@ fn attribute(
     let app = publisher.app;
     let connection = publisher.keys.verify(app, key.expose_secret());
     let connection = connection.map_err(|_| Fault::ForeignConnection)?.connection;
-    let owner = publisher.connections.owner(connection, publisher.uptime);
+    let owner = publisher.connections.owner(connection, publisher.uptime).or_else(|| {
+        let found = publisher.elsewhere.iter().find(|(id, _)| *id == connection);
+        found.map(|(_, owner)| owner.clone())
+    });
     let owner = owner.filter(|owner| owner.app == app);
     let owner = owner.ok_or(Fault::ForeignConnection)?;
     let client_id = match (owner.client_id, claimed) {

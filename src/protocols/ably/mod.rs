@@ -23,6 +23,7 @@ pub mod events;
 mod farewell;
 pub mod messages;
 pub mod name;
+pub mod nodes;
 pub mod nonces;
 mod objects;
 mod operate;

@@ -44,12 +44,16 @@ impl Name {
         if whole.len() > limits::CHANNEL_NAME_BYTES {
             return Err(invalid("at most 2048 bytes"));
         }
-        let (said, base) = match whole.strip_prefix('[') {
-            // `[]x` has an empty qualifier.
-            Some(rest) => rest.split_once(']').filter(|(said, _)| !said.is_empty()),
-            None => Some(("", &*whole)),
-        }
-        .ok_or_else(|| invalid("a qualifier in brackets, [meta], [filter=...] or [?params], and then a name"))?;
+        let Some(rest) = whole.strip_prefix('[') else {
+            return match wrong_in(&whole) {
+                None => Ok(Self { base: whole.clone(), qualifier: None, params: Vec::new(), whole }),
+                Some(rule) => Err(invalid(rule)),
+            };
+        };
+        // `[]x` has an empty qualifier.
+        let qualified = rest.split_once(']').filter(|(said, _)| !said.is_empty());
+        let (said, base) = qualified
+            .ok_or_else(|| invalid("a qualifier in brackets, [meta], [filter=...] or [?params], and then a name"))?;
         if let Some(rule) = wrong_in(base) {
             return Err(invalid(rule));
         }

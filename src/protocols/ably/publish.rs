@@ -175,6 +175,7 @@ impl AblyConnection {
             connection: Some(self.id),
             keys: &self.shared.connection_keys,
             connections: &broker.connections,
+            elsewhere: &[],
             uptime: broker.clock.uptime(),
         }
     }

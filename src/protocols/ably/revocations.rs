@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    actors::nodes::{Change, Table},
     auth::ably::{Gate, Kept, Outcome, Revoked},
     error::Fault,
     ids::Timestamp,
@@ -33,11 +34,8 @@ impl StoredRevocations {
     /// Hands what was revoked before to `gate`, and forgets what no living token can be concerned by any more.
     pub fn restore(store: Arc<dyn Store>, gate: &Gate, now: Timestamp) -> Result<Self, StoreError> {
         rows::restore(&*store, TABLE, |row| {
-            let kept = serde_json::from_slice(&row.value).ok();
-            kept.is_some_and(|kept: RevocationRow| {
-                let revoked = Revoked { issued_before: kept.issued_before, applies_at: kept.applies_at };
-                gate.restore(&kept.key_name, &kept.target, revoked, now)
-            })
+            let row = serde_json::from_slice(&row.value).ok();
+            row.is_some_and(|row: RevocationRow| row.restore(gate, now))
         })?;
         Ok(Self(store))
     }
@@ -51,27 +49,74 @@ impl StoredRevocations {
             return Ok(());
         }
         let batch = gone.iter().fold(Batch::new(), |batch, gone| batch.remove(TABLE, key(gone)));
-        let batch = kept.iter().fold(batch, |batch, kept| {
-            let row = RevocationRow {
-                key_name: kept.key_name.to_string(),
-                target: kept.target.clone(),
-                issued_before: kept.revoked.issued_before,
-                applies_at: kept.revoked.applies_at,
-            };
-            // Cannot fail: texts and numbers are written into memory.
-            batch.put(TABLE, key(kept), serde_json::to_vec(&row).unwrap_or_default())
-        });
+        let batch = kept.iter().fold(batch, |batch, kept| batch.put(TABLE, key(kept), row(kept)));
         self.0.commit(batch).await.map(drop).map_err(|error| error.to_fault())
     }
 
-    /// Forgets, here and in `gate`, what no token can live for any more.
-    pub fn sweep(&self, gate: &Gate, now: Timestamp) {
-        for over in gate.forget_revocations(now).chunks(limits::ABLY_ROWS) {
+    /// The same for all nodes of a cluster.
+    pub fn change(Outcome { kept, gone, .. }: &Outcome) -> Change {
+        let put = kept.iter().map(|kept| (key(kept), row(kept))).collect();
+        Change { table: Table::Revocations, put, gone: gone.iter().map(key).collect() }
+    }
+
+    /// Takes up rows that other nodes have. Whether anything is new.
+    pub fn take<'a>(&self, gate: &Gate, rows: impl Iterator<Item = &'a [u8]>, now: Timestamp) -> bool {
+        let read = rows.filter_map(|bytes| serde_json::from_slice::<RevocationRow>(bytes).ok());
+        let new: Vec<_> = read.filter(|row| row.restore(gate, now)).collect();
+        for rows in new.chunks(limits::ABLY_ROWS) {
+            let put = |batch: Batch, row: &RevocationRow| {
+                let kept = row.kept();
+                batch.put(TABLE, key(&kept), self::row(&kept))
+            };
+            let written = |written: Result<_, StoreError>| {
+                if let Err(error) = written {
+                    tracing::warn!(%error, "what another server has revoked is not on disk");
+                }
+            };
+            self.0.submit(rows.iter().fold(Batch::new(), put), Box::new(written));
+        }
+        !new.is_empty()
+    }
+
+    /// The rows of all that is revoked.
+    pub fn all(gate: &Gate) -> Vec<(String, String)> {
+        gate.all_revoked().iter().map(|kept| (key(kept), row(kept))).collect()
+    }
+
+    /// Forgets, here and in `gate`, what no token can live for any more: their names.
+    pub fn sweep(&self, gate: &Gate, now: Timestamp) -> Vec<String> {
+        let over = gate.forget_revocations(now);
+        for over in over.chunks(limits::ABLY_ROWS) {
             let batch = over.iter().fold(Batch::new(), |batch, over| batch.remove(TABLE, key(over)));
             // What is not removed now is found, and over, at the next start.
             self.0.submit(batch, Box::new(drop));
         }
+        over.iter().map(key).collect()
     }
+}
+
+impl RevocationRow {
+    /// Hands it to `gate`; false when it is over or needless.
+    fn restore(&self, gate: &Gate, now: Timestamp) -> bool {
+        let revoked = Revoked { issued_before: self.issued_before, applies_at: self.applies_at };
+        gate.restore(&self.key_name, &self.target, revoked, now)
+    }
+
+    fn kept(&self) -> Kept {
+        let revoked = Revoked { issued_before: self.issued_before, applies_at: self.applies_at };
+        Kept { key_name: (&*self.key_name).into(), target: self.target.clone(), revoked }
+    }
+}
+
+fn row(kept: &Kept) -> String {
+    let row = RevocationRow {
+        key_name: kept.key_name.to_string(),
+        target: kept.target.clone(),
+        issued_before: kept.revoked.issued_before,
+        applies_at: kept.revoked.applies_at,
+    };
+    // Cannot fail: texts and numbers are written into memory.
+    serde_json::to_string(&row).unwrap_or_default()
 }
 
 /// One row for each revocation: one that concerns fewer tokens, or applies later, must not take the place of another.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     core::{
         frame,
-        message::{Entry, Message, write_json_text},
+        message::{Entry, Message, write_json_number, write_json_text},
         wire::{self, Slot, WireFormat},
     },
     error::Reply,
@@ -55,7 +55,7 @@ pub fn unsubscribed(channel: &str, event: &str, now: Timestamp) -> Bytes {
 }
 
 fn confirmation(status: &str, channel: &str, event: &str, data_event: Option<&str>, now: Timestamp) -> Bytes {
-    write(&Envelope {
+    frame::json(&Envelope {
         kind: status,
         channel,
         event,
@@ -67,7 +67,7 @@ fn confirmation(status: &str, channel: &str, event: &str, data_event: Option<&st
 }
 
 pub fn error(reply: &Reply, now: Timestamp) -> Bytes {
-    write(&Envelope::<()> {
+    frame::json(&Envelope::<()> {
         kind: "error",
         channel: "",
         event: "",
@@ -92,24 +92,21 @@ impl WireFormat for LetShareJson {
 }
 
 fn encode(entry: &Entry, message: &Message) -> Bytes {
-    let mut json = Vec::with_capacity(128 + message.name.len() + message.payload.data.len());
-    json.extend_from_slice(br#"{"type":"message","channel":"#);
-    write_json_text(&mut json, entry.channel.as_str());
-    if !message.name.is_empty() {
-        json.extend_from_slice(br#","event":"#);
-        write_json_text(&mut json, &message.name);
-    }
-    json.extend_from_slice(br#","data":"#);
-    message.payload.write_json(&mut json);
-    json.extend_from_slice(br#","timestamp":"#);
-    json.extend_from_slice(entry.timestamp.to_string().as_bytes());
-    json.push(b'}');
-    frame::text(&json)
-}
-
-fn write<D: Serialize>(envelope: &Envelope<'_, D>) -> Bytes {
-    // Cannot fail: texts, numbers and raw JSON are written into memory.
-    frame::text(&serde_json::to_vec(envelope).unwrap_or_default())
+    let texts = [entry.channel.as_str(), &message.name];
+    let texts: usize = texts.into_iter().map(str::len).sum();
+    frame::text_of(80 + texts + message.payload.data.len(), |json| {
+        json.extend_from_slice(br#"{"type":"message","channel":"#);
+        write_json_text(json, entry.channel.as_str());
+        if !message.name.is_empty() {
+            json.extend_from_slice(br#","event":"#);
+            write_json_text(json, &message.name);
+        }
+        json.extend_from_slice(br#","data":"#);
+        message.payload.write_json(json);
+        json.extend_from_slice(br#","timestamp":"#);
+        write_json_number(json, entry.timestamp.millis());
+        json.push(b'}');
+    })
 }
 
 #[cfg(test)]

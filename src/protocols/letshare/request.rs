@@ -1,5 +1,7 @@
 //! What a client sends (`docs/protocols/letshare.md §2.1`).
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -9,18 +11,16 @@ use crate::{core::json::present, error};
 #[derive(Debug, Deserialize)]
 pub struct Request<'a> {
     #[serde(rename = "type", borrow, default)]
-    pub kind: Text<'a>,
+    pub kind: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub channel: Text<'a>,
+    pub channel: Cow<'a, str>,
     /// Empty means `signal:all`.
     #[serde(borrow, default)]
-    pub event: Text<'a>,
+    pub event: Cow<'a, str>,
     /// The JSON text of the payload, byte for byte. `null` is a value; absent is none.
     #[serde(borrow, default, deserialize_with = "present")]
     pub data: Option<&'a RawValue>,
 }
-
-pub type Text<'a> = std::borrow::Cow<'a, str>;
 
 impl<'a> Request<'a> {
     /// None when the frame is not one JSON object with fields of the right types.
@@ -54,6 +54,7 @@ mod tests {
         assert_eq!(request.kind, "publish");
         assert_eq!(request.channel, "小明");
         assert_eq!(request.event, "");
+        assert!(matches!((request.kind, request.channel), (Cow::Borrowed(_), Cow::Owned(_))), "without a copy");
         let data = request.data.expect("present").get();
         assert_eq!(data, r#"{"n":12345678901234567890, "s":"<&\u2028"}"#);
     }

@@ -157,7 +157,7 @@ impl Channel {
     fn rejoin(&mut self, ctx: &mut Context<Self>) {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
         (shared.is_joining, shared.is_away) = (true, true);
-        shared.log.counts().broke();
+        shared.log.tally().broke();
         let channel = ctx.address();
         let told = Box::new(move |joined| channel.do_send(Rejoined(joined)));
         shared.log.join(self.state.name(), Some(shared.chain.head()), hears(ctx.address()), told);

@@ -15,7 +15,7 @@ use crate::{
         message::{Draft, Entry},
     },
     error::Fault,
-    ids::{ConnectionId, Timestamp},
+    ids::{ConnectionId, NodeId, Timestamp},
     limits,
     log::{
         StoreError,
@@ -34,11 +34,6 @@ struct Appended(Result<Told, StoreError>);
 struct Renewed(Result<(), StoreError>);
 
 impl Channel {
-    /// All members of a connection that are owned here leave in their turn.
-    pub(in crate::actors::channels) fn line_up_leave(&mut self, connection: ConnectionId, ctx: &mut Context<Self>) {
-        self.line_up(Task::Leave(connection), ctx);
-    }
-
     /// A connection has no attachment any more: an enter of it may be on its way.
     pub(in crate::actors::channels) fn leave_behind_enters(
         &mut self,
@@ -46,7 +41,7 @@ impl Channel {
         ctx: &mut Context<Self>,
     ) {
         if self.shared.is_some() && !self.operations.is_empty() && !self.state.has_connection(connection) {
-            self.line_up_leave(connection, ctx);
+            self.line_up(Task::Leave(connection, None), ctx);
         }
     }
 
@@ -74,25 +69,40 @@ impl Channel {
                     Err(fault) => return self.finish_first(Err(fault)),
                 }
             }
-            Some(Task::Leave(connection)) => {
-                let connection = *connection;
-                let is_own = self.state.members().elsewhere(connection).is_none();
-                is_own.then(|| self.state.leave_draft(connection)).flatten()
+            Some(Task::Leave(connection, owner)) => {
+                let is_due = self.state.members().elsewhere(*connection) == *owner;
+                is_due.then(|| self.state.leave_draft(*connection)).flatten()
             }
             Some(Task::Adopt(connection)) => self.state.adoption_draft(*connection),
             Some(Task::Enter(lost)) => self.state.entry_draft(lost.clone()),
-            Some(Task::Reap(node)) => {
+            Some(Task::Reap { node, is_read: false }) => {
                 let node = *node;
-                let draft = self.state.members().any_of(Some(node)).and_then(|of| self.state.leave_draft(of));
-                if let (None, Some(shared)) = (&draft, &self.shared) {
-                    shared.log.leave(self.state.name(), node, Box::new(drop));
+                self.operations.read_first(Task::Reap { node, is_read: true });
+                if let Some(shared) = &mut self.shared {
+                    shared.held.asks_again = true;
                 }
-                draft
+                return self.ask_log(ctx);
+            }
+            Some(Task::Reap { node, is_read: true }) => {
+                let node = *node;
+                self.operations.drop_first();
+                return self.reap(node, ctx);
             }
         };
         match draft {
             Some(draft) => self.ask_to_append_judged(draft, ctx),
             None => self.operations.drop_first(),
+        }
+    }
+
+    /// The members of a dead node leave; when there are none, it is forgotten here.
+    fn reap(&mut self, node: NodeId, ctx: &mut Context<Self>) {
+        let owned: Vec<_> = self.state.members().owned(Some(node)).collect();
+        if let (true, Some(shared)) = (owned.is_empty(), &self.shared) {
+            shared.log.leave(self.state.name(), node, Box::new(drop));
+        }
+        for connection in owned {
+            self.line_up(Task::Leave(connection, Some(node)), ctx);
         }
     }
 

@@ -25,6 +25,17 @@ pub fn describe(app: &App) -> Map<String, Value> {
     .collect()
 }
 
+/// The set-up of an app, as it was asked for, with the ids and secrets that it was given: as it would stand in an operator's file.
+pub fn complete(mut setup: Value, app: &App) -> Value {
+    setup["id"] = json!(app.id.as_str());
+    for (index, key) in app.keys.iter().enumerate() {
+        let (_, id) = key.name.split_once('.').unwrap_or_default();
+        setup["keys"][index]["id"] = json!(id);
+        setup["keys"][index]["secret"] = json!(key.secret.expose_secret());
+    }
+    setup
+}
+
 /// ably-go and ably-python read `id` and `value`, the others the rest.
 fn key(key: &Key) -> Value {
     let (name, secret) = (&*key.name, key.secret.expose_secret());

@@ -36,7 +36,7 @@ impl Dice {
 #[derive(Clone)]
 enum Task {
     Publish(Publish),
-    Leave(ConnectionId),
+    Leave(ConnectionId, Option<NodeId>),
     Adopt(ConnectionId),
     Enter(Lost),
     Reap(NodeId),
@@ -211,13 +211,18 @@ impl Node {
                     _ => None,
                 }
             }
-            Task::Leave(of) => {
-                let is_own = self.state.members().elsewhere(of).is_none();
-                is_own.then(|| self.state.leave_draft(of)).flatten()
+            Task::Leave(of, owner) => {
+                let is_due = self.state.members().elsewhere(of) == owner;
+                is_due.then(|| self.state.leave_draft(of)).flatten()
             }
             Task::Adopt(of) => self.state.adoption_draft(of),
             Task::Enter(lost) => self.state.entry_draft(lost),
-            Task::Reap(dead) => self.state.members().any_of(Some(dead)).and_then(|of| self.state.leave_draft(of)),
+            Task::Reap(dead) => {
+                let owned = self.state.members().owned(Some(dead));
+                let leaves: Vec<_> = owned.map(|of| Task::Leave(of, Some(dead))).collect();
+                self.line.extend(leaves);
+                None
+            }
         };
         match draft {
             Some(draft) => self.flying = Some((draft, self.chain.head(), self.judged)),
@@ -228,7 +233,7 @@ impl Node {
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             if let Effect::Append(Draft { publisher: Some(of), .. }) = effect {
-                self.line.push_back(Task::Leave(of));
+                self.line.push_back(Task::Leave(of, None));
             }
         }
     }
@@ -256,9 +261,7 @@ impl Cluster {
             }
             return node.catch_up(self.now, &self.model);
         };
-        if !matches!(node.line.front(), Some(Task::Reap(_))) {
-            node.line.pop_front();
-        }
+        node.line.pop_front();
         let own = linked.node;
         for other in self.nodes.iter_mut().filter(|other| other.id != own) {
             other.pushed.push(linked.clone());
@@ -305,7 +308,7 @@ impl Cluster {
         let effects = node.state.leave(now, leave);
         node.carry_out(effects);
         if hold == 0 {
-            node.line.push_back(Task::Leave(connection(number)));
+            node.line.push_back(Task::Leave(connection(number), None));
         }
     }
 
@@ -357,6 +360,7 @@ impl Cluster {
         let dead = self.nodes.remove(at).id;
         self.attached.retain(|_, (id, _)| *id != dead);
         for node in &mut self.nodes {
+            node.catch_up(self.now, &self.model);
             node.line.push_back(Task::Reap(dead));
         }
     }

@@ -1,5 +1,7 @@
 //! Rows that every node has: kept on Redis, changed by whoever is asked to, told to all at once.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -42,12 +44,18 @@ const TOPIC: &[u8] = b"ls:{ctl}";
 impl Nodes {
     /// `hears` is told each change; none: some may have been missed, so all rows are to be read, as they are at the start.
     pub fn follow_rows(&self, hears: impl Fn(Option<Change>) + Clone + Send + 'static) {
+        self.0.has_rows_to_read.store(true, Ordering::Relaxed);
         let first = hears.clone();
         let heard = move |heard| match heard {
             Heard::Message(bytes) => hears(serde_json::from_slice(&bytes).ok()),
             Heard::Missed => hears(None),
         };
         self.0.tail.subscribe(TOPIC.to_vec(), Box::new(heard), Box::new(move || first(None)));
+    }
+
+    /// The rows of all tables were read, and what was told meanwhile: the node may be ready.
+    pub fn rows_are_read(&self) {
+        self.0.has_rows_to_read.store(false, Ordering::Relaxed);
     }
 
     /// Changes rows at all nodes, this one among them.

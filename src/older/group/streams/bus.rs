@@ -141,11 +141,6 @@ impl Bus {
         Queue::prepare(&self.0.queue, MESSAGES, message_id.to_owned(), payload)
     }
 
-    /// [`Bus::message`] without a row: what is not published when this process dies is lost.
-    pub fn publish_message(&self, payload: String, message_id: &str) -> Result<(), QueueFull> {
-        self.message(payload, message_id).map(Outgoing::send)
-    }
-
     /// Says to the others that a user is a member of a group now.
     pub fn member_added(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
         self.member(MEMBERS_ADDED, group_id, user_id)

@@ -5,11 +5,17 @@ use actix_web::{
     http::{header::HOST, uri::Authority},
     web,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    actors::accounts::Kind,
-    auth::apps::setup::{AppSetup, describe},
+    actors::{
+        accounts::Kind,
+        nodes::{Change, Table},
+    },
+    auth::apps::{
+        App,
+        setup::{AppSetup, complete, describe},
+    },
     edge::http::body,
     error::{Fault, Found},
     ids::AppId,
@@ -39,6 +45,11 @@ pub async fn create(call: &Call<'_>, payload: &mut web::Payload) -> Result<RestA
     let cost = limits::APP_COST + limits::APP_BYTE_COST * body.len();
     let charge = body::payer(call.http).map(|account| account.charge(Kind::App, cost)).transpose();
     let app = call.rest.apps.create(setup, charge.map_err(|full| full.to_fault())?)?;
+    let shared = share(call, format, &body, &app).await;
+    if let Err(fault) = shared {
+        call.rest.apps.remove(app.id)?;
+        return Err(fault);
+    }
     let mut shown = describe(&app);
     let tls = call.is_tls();
     let (endpoint, port) = host(call, if tls { 443 } else { 80 });
@@ -49,7 +60,7 @@ pub async fn create(call: &Call<'_>, payload: &mut web::Payload) -> Result<RestA
 }
 
 /// DELETE `/apps/{id}`, for whoever has a key of the app.
-pub fn delete(call: &Call<'_>, app: &str) -> Result<RestAnswer, Fault> {
+pub async fn delete(call: &Call<'_>, app: &str) -> Result<RestAnswer, Fault> {
     if !call.rest.sandbox {
         return Err(NO_SANDBOX);
     }
@@ -61,7 +72,17 @@ pub fn delete(call: &Call<'_>, app: &str) -> Result<RestAnswer, Fault> {
         return Err(Fault::NotPermitted { operation, on, permitted });
     }
     call.rest.apps.remove(app)?;
+    let change = Change { table: Table::Apps, put: Vec::new(), gone: vec![app.as_str().to_owned()] };
+    call.rest.worker.broker.share(&change).await?;
     Ok(RestAnswer::nothing())
+}
+
+/// The other nodes of a cluster have the app as well.
+async fn share(call: &Call<'_>, format: Format, body: &[u8], app: &App) -> Result<(), Fault> {
+    let setup: Value = wire::decode_value(format, body)?;
+    let row = (app.id.as_str().to_owned(), complete(setup, app).to_string());
+    let change = Change { table: Table::Apps, put: vec![row], gone: Vec::new() };
+    call.rest.worker.broker.share(&change).await
 }
 
 /// The host and port that the client knows this server by. In HTTP/2 they stand in the request line.

@@ -10,23 +10,17 @@ use serde_json::{Map, Value, json};
 
 use self::message::{ChatMessage, NAME, Reactions};
 use crate::{
-    core::{
-        capability::Operation,
-        command::Publish,
-        history::Kind,
-        message::{Body, EntryId},
-        operation::MessageRef,
-    },
+    core::{capability::Operation, history::Kind, message::EntryId, operation::MessageRef},
     error::{Fault, Found},
     protocols::ably::{
         name::Name,
-        operate::{Operator, message_ref},
+        operate::message_ref,
         rest::{
             annotate::summary_of_client,
             answer::RestAnswer,
             call::{Call, Caller},
             history::{self, Shape},
-            message::latest,
+            message::{latest, operate},
             publish::Target,
         },
         wire::{self, Format, WireAnnotation, WireData, WireExtras, WireMessage, items},
@@ -192,7 +186,7 @@ async fn send(call: &Call<'_>, channel: String, payload: &mut web::Payload) -> R
     let said: Said = body(call, &caller, payload).await?;
     let id = call.query.get("idempotencyKey").map(|key| key.to_owned().into());
     let message = WireMessage { id, ..said.into_message() };
-    let published = target.put(call, target.messages(call, vec![message])?).await?;
+    let published = target.put(call, target.messages(call, vec![message]).await?).await?;
     let sent = MessageRef { serial: published.serial, index: 0 };
     let message = read(call, &caller, &target.name, sent).await?;
     Ok(RestAnswer::created(call.encode(&message)))
@@ -209,23 +203,15 @@ async fn change(
     about: About,
 ) -> Result<RestAnswer, Fault> {
     let name = Name::parse(channel)?;
-    let channel = name.channel(caller.access.app.id);
-    let max_message_bytes = call.rest.shared.settings.max_message_bytes;
-    let Caller { access, identity } = caller;
-    let operator = Operator { access, identity, name: &name, channel: &channel, max_message_bytes };
-    let own_only = operator.check_may(action)?;
-    let target = message_ref(Some(serial))?;
     let mut version = Map::new();
     version.extend(about.description.map(|text| ("description".to_owned(), text.into())));
     version.extend(about.metadata.map(|metadata| ("metadata".to_owned(), Value::Object(metadata))));
     let version = WireExtras::Object(Box::new(version));
     let message = WireMessage { action, serial: Some(serial.into()), version, ..said.into_message() };
-    let operation = operator.check(message, own_only)?;
     // Sent again, it is the same one.
     let id = call.query.get("idempotencyKey").map_or(EntryId::Serial, |key| EntryId::Item(key.to_owned().into()));
-    let publish = Publish { own_only, ..Publish::new(id, Body::Operation(Box::new(operation))) };
-    call.broker().publish(&channel, publish).await?;
-    let message = read(call, caller, &name, target).await?;
+    operate(call, caller, &name, message, id).await?;
+    let message = read(call, caller, &name, message_ref(Some(serial))?).await?;
     Ok(RestAnswer::ok(call.encode(&message)))
 }
 

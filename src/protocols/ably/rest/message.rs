@@ -9,6 +9,7 @@ use crate::{
     core::{
         capability::Operation,
         command::Publish,
+        dedupe::Published,
         history::Kind,
         message::{Body, EntryId},
         operation::{Latest, MessageRef},
@@ -19,8 +20,12 @@ use crate::{
     protocols::ably::{
         name::Name,
         operate::{Operator, message_ref},
-        rest::{answer::RestAnswer, call::Call, history},
-        wire::{self, items},
+        rest::{
+            answer::RestAnswer,
+            call::{Call, Caller},
+            history,
+        },
+        wire::{self, WireMessage, items},
     },
 };
 
@@ -71,19 +76,10 @@ pub async fn change(
 ) -> Result<RestAnswer, Fault> {
     let caller = call.caller()?;
     let name = Name::parse(channel)?;
-    let channel = name.channel(caller.access.app.id);
     let (format, body) = call.body_of(&caller, payload).await?;
     let [mut message]: [_; 1] = wire::decode_body(format, &body)?.try_into().map_err(|_| Fault::Malformed {
         what: "the body of a PATCH is one message; send each change in a request of its own".into(),
     })?;
-    let operator = Operator {
-        access: &caller.access,
-        identity: &caller.identity,
-        name: &name,
-        channel: &channel,
-        max_message_bytes: call.rest.shared.settings.max_message_bytes,
-    };
-    let own_only = operator.check_may(message.action)?;
     if call.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
@@ -92,10 +88,25 @@ pub async fn change(
         return Err(Fault::BadParameter { name: "serial", found, rule });
     }
     message.serial = Some(serial.into());
-    let operation = operator.check(message, own_only)?;
-    let body = Body::Operation(Box::new(operation));
-    let publish = Publish { own_only, ..Publish::new(EntryId::Serial, body) };
-    let published = call.broker().publish(&channel, publish).await?;
+    let published = operate(call, &caller, &name, message, EntryId::Serial).await?;
     let version_serial = items::message_serial(published.serial, 0).to_string();
     Ok(RestAnswer::ok(call.encode(&Changed { version_serial })))
+}
+
+/// Publishes what a caller does to a message, as `id`.
+pub async fn operate(
+    call: &Call<'_>,
+    caller: &Caller,
+    name: &Name,
+    message: WireMessage,
+    id: EntryId,
+) -> Result<Published, Fault> {
+    let Caller { access, identity } = caller;
+    let channel = &name.channel(access.app.id);
+    let max_message_bytes = call.rest.shared.settings.max_message_bytes;
+    let operator = Operator { access, identity, name, channel, max_message_bytes };
+    let own_only = operator.check_may(message.action)?;
+    let operation = operator.check(message, own_only)?;
+    let publish = Publish { own_only, ..Publish::new(id, Body::Operation(Box::new(operation))) };
+    call.broker().publish(channel, publish).await
 }

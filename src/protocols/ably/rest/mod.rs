@@ -147,7 +147,7 @@ impl Rest {
             Endpoint::Stats => stats::page(&call).await,
             Endpoint::AddStats => stats::add(&call, payload).await,
             Endpoint::CreateApp => apps::create(&call, payload).await,
-            Endpoint::DeleteApp(app) => apps::delete(&call, &app),
+            Endpoint::DeleteApp(app) => apps::delete(&call, &app).await,
         };
         self.count(&call, asked, &answer);
         Ok(Said::RestAnswer(answer?))

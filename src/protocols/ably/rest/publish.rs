@@ -5,10 +5,12 @@ use actix_web::web;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytestring::ByteString;
 use rand::RngExt as _;
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use crate::{
-    auth::ably::AllowedClient,
+    actors::connections::Owner,
+    auth::ably::{AllowedClient, Proven},
     core::{
         capability::Operation,
         command::Publish,
@@ -17,7 +19,7 @@ use crate::{
         operation::MessageRef,
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, ConnectionId},
     protocols::ably::{
         annotations,
         messages::{self, Publisher},
@@ -88,12 +90,13 @@ impl<'a> Target<'a> {
         messages: Vec<WireMessage>,
         shown: &'s str,
     ) -> Result<Published<'s>, Fault> {
-        self.send(call, self.messages(call, messages)?, shown).await
+        self.send(call, self.messages(call, messages).await?, shown).await
     }
 
     /// Messages as they came, to be published.
-    pub fn messages(&self, call: &Call<'_>, messages: Vec<WireMessage>) -> Result<Publish, Fault> {
-        let checked = messages::check(messages, &self.publisher(call), &call.rest.shared.settings)?;
+    pub async fn messages(&self, call: &Call<'_>, messages: Vec<WireMessage>) -> Result<Publish, Fault> {
+        let elsewhere = self.elsewhere(call, &messages).await;
+        let checked = messages::check(messages, &self.publisher(call, &elsewhere), &call.rest.shared.settings)?;
         let id = checked.id.unwrap_or_else(drawn_id);
         let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
         Ok(Publish { publisher: checked.publisher, is_ephemeral, ..Publish::new(id, Body::Messages(checked.messages)) })
@@ -118,7 +121,7 @@ impl<'a> Target<'a> {
         message: MessageRef,
     ) -> Result<Publish, Fault> {
         self.caller.access.app.check_mutable(&self.channel)?;
-        let publisher = self.publisher(call);
+        let publisher = self.publisher(call, &[]);
         let checked = annotations::check(annotations, Some(message), &publisher, &call.rest.shared.settings);
         let (annotations, id) = checked?;
         Ok(Publish::new(id.unwrap_or_else(drawn_id), Body::Annotations(annotations)))
@@ -133,7 +136,25 @@ impl<'a> Target<'a> {
         &self.channel
     }
 
-    fn publisher<'p>(&'p self, call: &'p Call<'_>) -> Publisher<'p> {
+    /// The connections that messages are published for and that other nodes have.
+    async fn elsewhere(&self, call: &Call<'_>, messages: &[WireMessage]) -> Vec<(ConnectionId, Owner)> {
+        let (broker, app) = (call.broker(), self.caller.access.app.id);
+        let mut elsewhere: Vec<(ConnectionId, Owner)> = Vec::new();
+        for key in messages.iter().filter_map(|message| message.connection_key.as_ref()) {
+            let Ok(Proven { connection, .. }) = call.rest.shared.connection_keys.verify(app, key.expose_secret())
+            else {
+                continue;
+            };
+            let is_known = broker.connections.owner(connection, broker.clock.uptime()).is_some()
+                || elsewhere.iter().any(|(id, _)| *id == connection);
+            if !is_known && let Ok(Some(owner)) = broker.connection_elsewhere(connection).await {
+                elsewhere.push((connection, owner));
+            }
+        }
+        elsewhere
+    }
+
+    fn publisher<'p>(&'p self, call: &'p Call<'_>, elsewhere: &'p [(ConnectionId, Owner)]) -> Publisher<'p> {
         let Caller { access, identity } = self.caller;
         let broker = call.broker();
         Publisher {
@@ -143,6 +164,7 @@ impl<'a> Target<'a> {
             connection: None,
             keys: &call.rest.shared.connection_keys,
             connections: &broker.connections,
+            elsewhere,
             uptime: broker.clock.uptime(),
         }
     }

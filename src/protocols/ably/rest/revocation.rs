@@ -15,6 +15,7 @@ use crate::{
             batch::{COUNTS_SINCE, Outcomes},
             call::Call,
         },
+        revocations::StoredRevocations,
         wire::{self, ErrorInfo},
     },
 };
@@ -64,6 +65,9 @@ pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload)
     }
     if let Some(revocations) = &call.rest.revocations {
         revocations.keep(&outcome).await?;
+        if !outcome.kept.is_empty() {
+            call.rest.worker.broker.share(&StoredRevocations::change(&outcome)).await?;
+        }
     }
     let outcomes = request.targets.iter().zip(decided);
     let results: Vec<Outcome<'_>> = outcomes.map(|(target, decided)| Outcome::new(target, decided)).collect();

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Format,
-    collection::fields,
+    collection::item_fields,
     data::{DataSeed, WireData, Written, WrittenData},
     extras::{ExtrasSeed, WireExtras},
     items::{ItemId, ItemSerial, Listed},
@@ -45,19 +45,12 @@ pub struct WireAnnotation {
     pub extras: WireExtras,
 }
 
-fields!(pub AnnotationVisitor of WireAnnotation, "an annotation", |item, map| {
+item_fields!(pub AnnotationVisitor of WireAnnotation, "an annotation", |item, map| {
     "action" => item.action = map.next_value_seed(WHOLE)?.unwrap_or_default(),
     "type" => item.kind = map.next_value_seed(TEXT)?,
     "name" => item.name = map.next_value_seed(TEXT)?,
     "messageSerial" => item.message_serial = map.next_value_seed(TEXT)?,
     "count" => item.count = map.next_value_seed(WHOLE)?,
-    "clientId" => item.client_id = map.next_value_seed(TEXT)?,
-    "data" => item.data = map.next_value_seed(DataSeed)?,
-    "encoding" => item.encoding = map.next_value_seed(TEXT)?,
-    "extras" => item.extras = map.next_value_seed(ExtrasSeed)?,
-    "id" => item.id = map.next_value_seed(TEXT)?,
-    "connectionId" => item.connection_id = map.next_value_seed(TEXT)?,
-    "timestamp" => item.timestamp = map.next_value_seed(MOMENT)?,
 });
 
 impl WireAnnotation {

@@ -92,7 +92,9 @@ pub(super) fn decode_lenient<T: DeserializeOwned>(format: Format, bytes: &[u8]) 
 
 /// Writes one value: compact JSON, or MessagePack with structs as maps.
 pub fn encode_value(format: Format, value: &impl Serialize) -> Bytes {
-    write(format, value, ROOM).into()
+    let mut bytes = Vec::with_capacity(ROOM);
+    write(format, value, &mut bytes);
+    bytes.into()
 }
 
 /// The beginning of a list of `len` items, at most [`limits::PAGE_ITEMS_MAX`], that is written in pieces.
@@ -126,16 +128,16 @@ fn list_head(len: usize) -> Vec<u8> {
 
 /// The complete WebSocket frame with the value; `room` is how many bytes it will take, about.
 pub(super) fn encode_frame(format: Format, value: &impl Serialize, room: usize) -> Bytes {
-    let payload = write(format, value, room);
     match format {
-        Format::Json => frame::text(&payload),
-        Format::Msgpack => frame::binary(&payload),
+        Format::Json => frame::text_of(room, |payload| write(format, value, payload)),
+        Format::Msgpack => frame::binary_of(room, |payload| write(format, value, payload)),
     }
 }
 
 /// The same with one more field at the end of its map, whose value is encoded already; both have few fields and short names.
 pub(super) fn encode_frame_with(format: Format, fields: &impl Serialize, name: &str, value: &[u8]) -> Bytes {
-    let mut payload = write(format, fields, ROOM + value.len());
+    let mut payload = Vec::with_capacity(ROOM + value.len());
+    write(format, fields, &mut payload);
     match format {
         Format::Json => {
             payload.pop();
@@ -159,16 +161,14 @@ pub(super) fn encode_frame_with(format: Format, fields: &impl Serialize, name: &
     }
 }
 
-fn write(format: Format, value: &impl Serialize, room: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(room);
+fn write(format: Format, value: &impl Serialize, bytes: &mut Vec<u8>) {
     let is_written = match format {
-        Format::Json => serde_json::to_writer(&mut bytes, value).is_ok(),
+        Format::Json => serde_json::to_writer(bytes, value).is_ok(),
         Format::Msgpack => {
-            let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+            let mut writer = rmp_serde::Serializer::new(bytes).with_struct_map();
             value.serialize(&mut writer).is_ok()
         }
     };
     // Cannot fail: texts, numbers and binary are written into memory.
     debug_assert!(is_written);
-    bytes
 }

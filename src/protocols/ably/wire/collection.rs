@@ -61,6 +61,23 @@ macro_rules! fields {
 }
 pub(super) use fields;
 
+/// The same of a message, an annotation or a presence event: what all of them may have stands here.
+macro_rules! item_fields {
+    ($vis:vis $visitor:ident of $type:ty, $expected:literal, |$item:ident, $map:ident| { $($name:literal => $read:expr,)* }) => {
+        $crate::protocols::ably::wire::collection::fields!($vis $visitor of $type, $expected, |$item, $map| {
+            $($name => $read,)*
+            "data" => $item.data = $map.next_value_seed(DataSeed)?,
+            "encoding" => $item.encoding = $map.next_value_seed(TEXT)?,
+            "clientId" => $item.client_id = $map.next_value_seed(TEXT)?,
+            "extras" => $item.extras = $map.next_value_seed(ExtrasSeed)?,
+            "id" => $item.id = $map.next_value_seed(TEXT)?,
+            "timestamp" => $item.timestamp = $map.next_value_seed(MOMENT)?,
+            "connectionId" => $item.connection_id = $map.next_value_seed(TEXT)?,
+        });
+    };
+}
+pub(super) use item_fields;
+
 /// The name of a field. What is no text is the name of no field that we know.
 pub struct Key<'de>(Cow<'de, str>);
 

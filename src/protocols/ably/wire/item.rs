@@ -4,7 +4,7 @@ use bytestring::ByteString;
 use secrecy::SecretString;
 
 use super::{
-    collection::fields,
+    collection::item_fields,
     data::{DataSeed, WireData},
     extras::{ExtrasSeed, WireExtras},
     scalar::{MOMENT, TEXT, WHOLE},
@@ -101,28 +101,14 @@ impl WirePresence {
     }
 }
 
-fields!(pub MessageVisitor of WireMessage, "a message", |item, map| {
+item_fields!(pub MessageVisitor of WireMessage, "a message", |item, map| {
     "name" => item.name = map.next_value_seed(TEXT)?,
-    "data" => item.data = map.next_value_seed(DataSeed)?,
-    "encoding" => item.encoding = map.next_value_seed(TEXT)?,
-    "clientId" => item.client_id = map.next_value_seed(TEXT)?,
-    "extras" => item.extras = map.next_value_seed(ExtrasSeed)?,
-    "id" => item.id = map.next_value_seed(TEXT)?,
-    "timestamp" => item.timestamp = map.next_value_seed(MOMENT)?,
-    "connectionId" => item.connection_id = map.next_value_seed(TEXT)?,
     "connectionKey" => item.connection_key = map.next_value_seed(TEXT)?.map(|key| SecretString::from(&*key)),
     "action" => item.action = map.next_value_seed(WHOLE)?.unwrap_or_default(),
     "serial" => item.serial = map.next_value_seed(TEXT)?,
     "version" => item.version = map.next_value_seed(ExtrasSeed)?,
 });
 
-fields!(PresenceVisitor of WirePresence, "a presence event", |item, map| {
+item_fields!(PresenceVisitor of WirePresence, "a presence event", |item, map| {
     "action" => item.action = map.next_value_seed(WHOLE)?.unwrap_or_default(),
-    "clientId" => item.client_id = map.next_value_seed(TEXT)?,
-    "data" => item.data = map.next_value_seed(DataSeed)?,
-    "encoding" => item.encoding = map.next_value_seed(TEXT)?,
-    "extras" => item.extras = map.next_value_seed(ExtrasSeed)?,
-    "id" => item.id = map.next_value_seed(TEXT)?,
-    "connectionId" => item.connection_id = map.next_value_seed(TEXT)?,
-    "timestamp" => item.timestamp = map.next_value_seed(MOMENT)?,
 });

@@ -237,9 +237,7 @@ impl Progress<'_> {
 
 fn write<D: Serialize + ?Sized>(kind: &str, channel: &str, data: &D, timestamp: Timestamp) -> Bytes {
     let kind = format!("{PREFIX}{kind}");
-    let envelope = Envelope { kind, channel, data, timestamp };
-    // Cannot fail: texts, numbers and raw JSON are written into memory.
-    frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
+    frame::json(&Envelope { kind, channel, data, timestamp })
 }
 
 #[cfg(test)]

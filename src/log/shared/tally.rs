@@ -6,7 +6,7 @@ use crate::store::StoreError;
 
 /// Each is counted where it happens; nobody waits for another.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct Tally {
     kept: AtomicU64,
     again: AtomicU64,
     behind: AtomicU64,
@@ -28,7 +28,7 @@ pub(super) enum Outcome {
     Fenced,
 }
 
-impl Counts {
+impl Tally {
     pub(super) fn append(&self, outcome: Result<Outcome, &StoreError>) {
         let counter = match outcome {
             Ok(Outcome::Kept) => &self.kept,
