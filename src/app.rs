@@ -19,7 +19,7 @@ use crate::{
     actors::{
         accounts::Accounts,
         broker::{Broker, Settings},
-        channels::directory::Directory,
+        channels::{Reaper, directory::Directory},
         connections::Connections,
         metrics::Metrics,
         nodes::{self, Change, Table},
@@ -141,11 +141,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     relief::at_once(&broker);
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
-    if let Some(shared) = broker.log.shared() {
-        // The first at once: without a lease no member can enter.
-        shared.renew(Box::new(drop));
+    if let (Some(reaper), Some(shared)) = (Reaper::new(&broker), broker.log.shared()) {
         nodes::attend(&broker, shared.nodes());
-        every(limits::LEASE_RENEWAL, async move || shared.renew(Box::new(drop)));
+        every(limits::LEASE_RENEWAL, async move || reaper.wake().await);
         let (kept, clock) = (Arc::clone(&broker), broker.clock.clone());
         every(Duration::from_secs(1), async move || kept.keep_connections(&clock));
     }

@@ -58,6 +58,12 @@ pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
 /// back, or its clock when it jumps, kills nobody.
 pub const LEASE_TRUST: usize = 3;
 
+/// Channels of a dead node that are opened with each renewal, so that its members leave.
+pub const REAPED_AT_ONCE: usize = 1_000;
+
+/// How long a shared log knows where it stood, and who is present, behind the last entry and its age.
+pub const HEAD_LIFE: Duration = Duration::from_mins(10);
+
 /// What is read of a shared log at a time.
 pub const REPLICA_ENTRIES: usize = 1_000;
 pub const REPLICA_BYTES: usize = 4 << 20;

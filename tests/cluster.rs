@@ -1,11 +1,14 @@
 //! Servers that share their channels on one `redis-server` (`docs/cluster.md`).
 
 mod beside;
+mod changes;
 mod figures;
 mod log;
+mod members;
 mod nodes;
 mod outages;
 mod proxy;
+mod seats;
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -13,7 +16,7 @@ use letshare_server::config::{Config, Engine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{AblyClient, Server, ably::action, redis::RedisServer};
+use crate::support::{AblyClient, Server, ably::action, process::ServerProcess, redis::RedisServer};
 
 const APPS: &str = "\
 apps:
@@ -27,6 +30,7 @@ apps:
     namespaces:
       - id: kept
         persisted: true
+        mutableMessages: true
 ";
 const KEY: &str = "abc123.first1:open-sesame-open-sesame";
 
@@ -75,6 +79,22 @@ impl Ground {
     pub fn nodes<const COUNT: usize>(&self, redis: &RedisServer) -> [Server; COUNT] {
         std::array::from_fn(|_| self.node(redis.port, |_| {}))
     }
+}
+
+/// Nodes that are processes of their own, so that they can be killed.
+pub fn processes<const COUNT: usize>(ground: &Ground, redis: &RedisServer) -> [ServerProcess; COUNT] {
+    let file = |name: &str| ground.folder.path().join(name).display().to_string();
+    let (endpoint, secret, apps) = (format!("127.0.0.1:{}", redis.port), file("secret"), file("apps.yaml"));
+    let settings = [
+        ("CLUSTER_ENGINE", "redis"),
+        ("CLUSTER_ENDPOINT", &endpoint),
+        ("CLUSTER_SECRET_FILE", &secret),
+        ("ABLY_APPS_FILE", &apps),
+        ("ABLY_KEYS_OVER_HTTP", "true"),
+        ("LIMITS_CONNECTS_PER_SECOND", "0"),
+        ("LIMITS_REQUESTS_PER_SECOND", "0"),
+    ];
+    std::array::from_fn(|_| ServerProcess::start(&settings))
 }
 
 /// A client that is attached.

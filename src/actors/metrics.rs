@@ -128,8 +128,8 @@ figures! {
         up: u64 = (now, "cluster.up", "cluster", "up");
         /// How long Redis took to take the last thing that was written each second
         round_trip: Duration = (now, "cluster.round_trip_seconds", "cluster_round_trip", "seconds");
-        /// Appends to the logs of channels, by what they came to: kept; again (known by their id); late (refused, and never there); failed
-        appends: [(&'static str, u64); 4] = (rises, "cluster.appends", "cluster", "appends", by "outcome");
+        /// Appends to the logs of channels, by what they came to: kept; again (known by their id); behind and fenced (judged anew); late (refused, and never there); failed
+        appends: [(&'static str, u64); 6] = (rises, "cluster.appends", "cluster", "appends", by "outcome");
         /// Times that a channel read what it had missed, or looked whether it had
         catch_ups: u64 = (rises, "cluster.catch_ups", "cluster", "catch_ups");
         /// Times that a channel could not follow its log, and told its clients so

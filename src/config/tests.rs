@@ -270,7 +270,7 @@ fn what_a_cluster_needs_is_told_at_once() {
     }
     let text = operator().flag("cluster.engine", "redis").file("secret", "short").flag("cluster.secret_file", "secret");
     let text = text.flag("cluster.endpoint", "127.0.0.1:6379").loaded().warnings.join("\n");
-    assert!(text.contains("Per server are still: presence"), "{text}");
+    assert!(text.contains("Per server are still: file transfers"), "{text}");
 }
 
 /// docs/architecture.md §8: all conflicts at once, each with the origin of the value.

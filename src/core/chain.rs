@@ -11,13 +11,15 @@ use crate::{
         message::Entry,
         serial::{Place, Serial},
     },
+    ids::NodeId,
     limits,
 };
 
-/// An entry and the one before it, at which a reader has to stand to take it.
+/// An entry, the one before it, at which a reader has to stand to take it, and the node that has appended it.
 #[derive(Clone, Debug)]
 pub struct Linked {
     pub previous: Serial,
+    pub node: NodeId,
     pub entry: Arc<Entry>,
 }
 
@@ -67,7 +69,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`Broken`] when it is of another life of the log.
-    pub fn push(&mut self, now: Duration, linked: Linked) -> Result<Vec<Arc<Entry>>, Broken> {
+    pub fn push(&mut self, now: Duration, linked: Linked) -> Result<Vec<Linked>, Broken> {
         if linked.entry.serial.epoch() != self.head.epoch() {
             return Err(Broken);
         }
@@ -110,7 +112,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`Broken`] when the log no longer has all entries behind the position.
-    pub fn caught_up(&mut self, now: Duration, tail: Tail) -> Result<Vec<Arc<Entry>>, Broken> {
+    pub fn caught_up(&mut self, now: Duration, tail: Tail) -> Result<Vec<Linked>, Broken> {
         self.is_asking = false;
         let Tail { after, entries, head } = tail;
         let is_same = after.epoch() == self.head.epoch() && head.epoch() == self.head.epoch();
@@ -122,10 +124,10 @@ impl Chain {
             return Err(Broken);
         }
         let mut taken = Vec::new();
-        for Linked { entry, .. } in entries {
-            if entry.serial.place() > self.head.place() {
-                self.head = entry.serial;
-                taken.push(entry);
+        for linked in entries {
+            if linked.entry.serial.place() > self.head.place() {
+                self.head = linked.entry.serial;
+                taken.push(linked);
             }
         }
         taken.extend(self.take_linked());
@@ -134,17 +136,17 @@ impl Chain {
     }
 
     /// What links to the head, one to the other; what lies before it is dropped.
-    fn take_linked(&mut self) -> Vec<Arc<Entry>> {
+    fn take_linked(&mut self) -> Vec<Linked> {
         let mut taken = Vec::new();
         while let Some(first) = self.early.first_entry() {
             let is_old = *first.key() <= self.head.place();
             if !is_old && first.get().previous.place() != self.head.place() {
                 break;
             }
-            let Linked { entry, .. } = first.remove();
+            let linked = first.remove();
             if !is_old {
-                self.head = entry.serial;
-                taken.push(entry);
+                self.head = linked.entry.serial;
+                taken.push(linked);
             }
         }
         taken
@@ -164,6 +166,8 @@ mod tests {
         ids::Timestamp,
     };
 
+    const NODE: NodeId = NodeId::from_bytes([1; 8]);
+
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A log of so many entries, each with its link, and the position before the first.
@@ -175,7 +179,7 @@ mod tests {
         let entries = (0..count).map(|_| {
             let serial = mint.mint(now);
             let entry = Entry::new("c".into(), serial, now, None, EntryId::Serial, Body::Messages(Vec::new()));
-            Linked { previous: std::mem::replace(&mut previous, serial), entry: Arc::new(entry) }
+            Linked { previous: std::mem::replace(&mut previous, serial), node: NODE, entry: Arc::new(entry) }
         });
         (start, entries.collect())
     }
@@ -216,7 +220,7 @@ mod tests {
             // The last push may have been lost: the head of the log is compared with that of the copy.
             let after = asked.unwrap_or(chain.head());
             taken.extend(chain.caught_up(now, tail(&log, after, start)).unwrap());
-            let serials: Vec<Serial> = taken.iter().map(|entry| entry.serial).collect();
+            let serials: Vec<Serial> = taken.iter().map(|linked| linked.entry.serial).collect();
             let all: Vec<Serial> = log.iter().map(|linked| linked.entry.serial).collect();
             prop_assert_eq!(serials, all);
             prop_assert_eq!(chain.due(), None);
@@ -242,7 +246,7 @@ mod tests {
                         let mut mint = Mint::resume(all.last().map_or(life, |last: &Linked| last.entry.serial));
                         let (previous, serial) = (mint.position(), mint.mint(Timestamp::from_millis(1)));
                         let entry = Entry::new("c".into(), serial, Timestamp::from_millis(1), None, EntryId::Serial, Body::Messages(Vec::new()));
-                        all.push(Linked { previous, entry: Arc::new(entry) });
+                        all.push(Linked { previous, node: NODE, entry: Arc::new(entry) });
                         if flag { chain.push(now, all[all.len() - 1].clone()) } else { Ok(Vec::new()) }
                     }
                     2 if !all.is_empty() => chain.push(now, all[pick % all.len()].clone()),
@@ -279,7 +283,7 @@ mod tests {
                     _ => Ok(Vec::new()),
                 };
                 match got {
-                    Ok(entries) => taken.extend(entries.iter().map(|entry| entry.serial)),
+                    Ok(entries) => taken.extend(entries.iter().map(|linked| linked.entry.serial)),
                     Err(Broken) => {
                         // Everybody is told; the copy begins anew at the head.
                         chain = Chain::new(all.last().map_or(life, |last| last.entry.serial));

@@ -1,5 +1,6 @@
 //! The state of one channel: who is attached, who is present, and the order of what is published.
 
+mod nodes;
 mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ use crate::{
     ids::{ChannelName, ConnectionId},
 };
 
+pub use nodes::Lost;
 use subscriptions::Subscriptions;
 
 /// A channel without its log: it makes drafts of what is published, and takes the entries that the log makes of them.
@@ -47,6 +49,8 @@ pub struct ChannelState {
     pub versions: Versions,
     /// None: no message was annotated lately.
     summaries: Option<Box<Summaries>>,
+    /// The attachments at other nodes.
+    elsewhere: Occupancy,
     /// None: not known yet.
     objects: Option<Box<Objects>>,
     /// Of the app.
@@ -103,6 +107,7 @@ impl ChannelState {
             seen: Seen::default(),
             versions: Versions::default(),
             summaries: None,
+            elsewhere: Occupancy::default(),
             objects: None,
             account: None,
         }
@@ -150,7 +155,7 @@ impl ChannelState {
     }
 
     pub fn occupancy(&self) -> Occupancy {
-        Occupancy { presence_members: self.members.len(), ..self.subscriptions.occupancy() }
+        Occupancy { presence_members: self.members.len(), ..self.subscriptions.occupancy().plus(self.elsewhere) }
     }
 
     /// Something that was published before this state was made.
@@ -222,6 +227,7 @@ impl ChannelState {
     pub fn resubscribe(&mut self, command: Resubscribe) -> Effect {
         let Resubscribe { hub, subscriptions, delivered: after } = command;
         for subscription in subscriptions {
+            self.members.regain(subscription.connection);
             self.subscriptions.add(hub, subscription);
         }
         Effect::Replay { hub, after }
@@ -284,9 +290,7 @@ impl ChannelState {
     }
 
     fn all_leave(&self, connection: ConnectionId) -> Option<Effect> {
-        let leaves = self.members.leaves_of(connection);
-        let is_any = !leaves.is_empty();
-        is_any.then(|| Effect::Append(self.draft(Some(connection), Body::Presence(leaves), false)))
+        self.leave_draft(connection).map(Effect::Append)
     }
 
     /// What is to be published, once: what comes again with the same id is answered like the first time.
@@ -378,16 +382,6 @@ impl ChannelState {
             Body::Annotations(_) => self.summaries.iter_mut().for_each(|summaries| summaries.take(now.uptime, entry)),
             Body::Objects(_) => self.objects.iter_mut().for_each(|objects| objects.take(entry)),
             _ => {}
-        }
-        // What this channel has stamped itself, or taken before, it knows.
-        if let Order::Given(head) = &mut self.order
-            && (entry.serial.epoch() != head.epoch() || entry.serial.place() > head.place())
-        {
-            *head = entry.serial;
-            self.members.apply(entry);
-            if let Some(known) = Known::of(entry) {
-                self.seen.note(now.uptime, known);
-            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
         budget::Account,
         dedupe::Published,
         filter::Filter,
-        message::{Body, Draft, EntryId, Message},
+        message::{Body, Draft, Entry, EntryId, Message},
         objects::Snapshot,
         presence::MemberList,
         replay::Backlog,
@@ -237,6 +237,8 @@ pub enum Effect {
     Attached { hub: HubId, start: Start, attached: Box<Attached> },
     /// Deliver to this hub alone what the log holds after a position.
     Replay { hub: HubId, after: Serial },
+    /// Deliver an append of another node once its message was read: what it makes of it is not known here.
+    Complete(Arc<Entry>),
     /// The numbers of those who use the channel may have changed.
     OccupancyChanged,
 }

@@ -88,6 +88,24 @@ impl Page {
         self.places.push(ItemPosition { serial: entry.serial, index });
     }
 
+    /// Shows its messages as they are now, as far as `newer` knows others; with so much of that that the rest is asked for.
+    pub fn renew(&mut self, mut newer: impl FnMut(MessageRef) -> Option<Latest>) {
+        let (mut fitting, mut bytes) = (0, 0);
+        for (entry, index) in &mut self.items {
+            let target = Latest { entry: Arc::clone(entry), index: *index }.target();
+            if let Some(newer) = newer(target) {
+                let newer = newer.whole();
+                bytes += newer.entry.cost();
+                (*entry, *index) = (newer.entry, newer.index);
+            }
+            fitting += 1;
+            if bytes > limits::PAGE_PORTION {
+                break;
+            }
+        }
+        self.items.truncate(fitting);
+    }
+
     /// Adds what the annotations of its messages come to; with so much of that that the rest is asked for.
     pub fn summarise<E>(
         &mut self,

@@ -366,6 +366,11 @@ impl Entry {
         self.len() == 0
     }
 
+    /// It is judged by what was published before it, and later ones by it.
+    pub const fn is_judged(&self) -> bool {
+        matches!(self.body, Body::Presence(_) | Body::Operation(_) | Body::Annotations(_) | Body::Objects(_))
+    }
+
     /// It is as it was published.
     pub const fn is_original(&self) -> bool {
         self.variant.is_none()

@@ -41,6 +41,21 @@ impl Occupancy {
         self.each(modes, |count| *count -= 1);
     }
 
+    /// The sum of two that count different attachments and members.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            connections: self.connections + other.connections,
+            publishers: self.publishers + other.publishers,
+            subscribers: self.subscribers + other.subscribers,
+            presence_connections: self.presence_connections + other.presence_connections,
+            presence_members: self.presence_members + other.presence_members,
+            presence_subscribers: self.presence_subscribers + other.presence_subscribers,
+            object_publishers: self.object_publishers + other.object_publishers,
+            object_subscribers: self.object_subscribers + other.object_subscribers,
+        }
+    }
+
     fn each(&mut self, modes: Modes, change: impl Fn(&mut usize)) {
         change(&mut self.connections);
         for (mode, count) in [

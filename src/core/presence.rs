@@ -8,6 +8,7 @@
 
 mod leaves;
 mod list;
+mod owners;
 mod page;
 mod position;
 
@@ -24,7 +25,7 @@ use crate::{
     core::deadlines::Deadlines,
     core::message::{Entry, Extras, Payload, size_of_identity},
     error::Fault,
-    ids::{ClientId, ConnectionId, Timestamp},
+    ids::{ClientId, ConnectionId, NodeId, Timestamp},
     limits,
 };
 
@@ -105,6 +106,8 @@ pub struct Members {
     listed: OnceLock<Arc<MemberList>>,
     /// What is present of each connection, but for fixtures.
     clients: HashMap<ConnectionId, Clients>,
+    /// Of these, how many are owned by other nodes.
+    elsewhere: usize,
     /// What all of them cost.
     bytes: usize,
     /// Connections without a transport, and when their members leave.
@@ -125,6 +128,8 @@ struct Clients {
     bytes: usize,
     /// Pays for them; none where nobody does.
     charge: Option<Charge>,
+    /// The other node that owns them; none: this one.
+    node: Option<NodeId>,
 }
 
 impl Clients {
@@ -184,6 +189,7 @@ impl Members {
             present: fixtures.into_iter().map(with_key).collect(),
             listed: OnceLock::new(),
             clients: HashMap::new(),
+            elsewhere: 0,
             bytes: 0,
             lost: Deadlines::default(),
             leaves: Leaves::default(),
@@ -207,9 +213,9 @@ impl Members {
         self.present.is_empty()
     }
 
-    /// There are no members but fixtures, and no leave is remembered.
+    /// There are no members but fixtures and those that other nodes own, and no leave is remembered.
     pub fn is_idle(&self) -> bool {
-        self.clients.is_empty() && self.leaves.is_empty()
+        self.clients.len() == self.elsewhere && self.leaves.is_empty()
     }
 
     /// Whether the connection has members.
@@ -383,6 +389,7 @@ impl Members {
             clients.bytes -= member.cost();
             clients.ids.remove(&member.client_id);
             if clients.ids.is_empty() {
+                self.elsewhere -= usize::from(clients.node.is_some());
                 self.clients.remove(&connection);
                 self.lost.clear(connection);
             }

@@ -140,7 +140,8 @@ impl Choice {
         let reader = self.reader.as_ref();
         let is_wanted =
             reader.is_none_or(|(filter, connection)| filter.accepts(entry, entry.publisher == Some(*connection)));
-        let is_wanted = is_wanted && !(self.only_messages && entry.subjects().is_empty());
+        // Between nodes an entry may tell an owner, and show nothing.
+        let is_wanted = is_wanted && !(self.only_messages && entry.subjects().is_empty()) && !entry.is_empty();
         if !is_wanted {
             return None;
         }

@@ -132,6 +132,11 @@ impl Rules {
         Ok(())
     }
 
+    /// Connections that may be attached at once.
+    pub const fn cap(&self) -> usize {
+        self.member_cap
+    }
+
     /// # Errors
     /// [`Fault::ChannelFull`] when `members` leave no place for one more.
     pub fn check_place(&self, members: usize) -> Result<(), Fault> {

@@ -105,6 +105,18 @@ impl Versions {
         now.max(Timestamp::from_millis(before.map_or(0, |before| before.millis() + 1)))
     }
 
+    /// Notes what an append makes of its message, before the log has it; whether it is the first that is done to it, so that
+    /// a log has nothing else to put the message together from.
+    pub fn grow(&self, entry: &Entry) -> bool {
+        let append = entry.operation().filter(|operation| operation.change == Change::Append);
+        let Some((operation, pending)) = append.and_then(|append| Some((append, self.pending.get(&append.target)?)))
+        else {
+            return false;
+        };
+        operation.grow(&pending.latest, self.account.as_ref());
+        pending.latest.entry.operation().is_none()
+    }
+
     /// An operation is on its way into the log.
     pub fn stamped(&mut self, entry: &Arc<Entry>) {
         let Some(operation) = entry.operation() else {

@@ -250,6 +250,16 @@ impl Window {
         })
     }
 
+    /// A message as it is now, if all that was done to it is known here.
+    pub fn settled(&self, target: MessageRef) -> Option<Latest> {
+        let newest = |touch| self.touches.of(target, touch).rev().find_map(|place| self.at(place));
+        let newest = [Touch::Version, Touch::Append].into_iter().filter_map(newest);
+        match newest.max_by_key(|entry| entry.serial.place()) {
+            Some(newest) if !newest.operation().is_some_and(Operation::is_complete) => None,
+            _ => self.newest(target),
+        }
+    }
+
     /// A message and what its annotations come to; none: it is not here.
     pub fn annotated(&self, target: MessageRef) -> Option<Annotated> {
         let entry = self.at(target.serial.place()).filter(|entry| entry.serial == target.serial)?;

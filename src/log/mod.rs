@@ -120,6 +120,11 @@ pub trait ChannelLog: Send {
     /// A message as it is, with what was done to it.
     fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead>;
 
+    /// The same if all that was done to the message is in memory; asked by a channel whose log others write to.
+    fn at_hand(&self, _target: MessageRef) -> Option<Latest> {
+        None
+    }
+
     /// The messages whose annotations are in memory.
     fn annotated_lately(&self) -> Vec<MessageRef>;
 

@@ -7,15 +7,17 @@ use letshare_server::{
     core::{
         budget::Account,
         dedupe::Content,
-        message::{Body, Entry, EntryId, Message},
-        serial::Serial,
+        message::{Body, Entry, EntryId, Message, Payload},
+        occupancy::Occupancy,
+        presence::{PresenceAction, PresenceEvent},
+        serial::{Place, Serial},
         window::Bounds,
     },
-    ids::{ChannelName, Timestamp},
+    ids::{ChannelName, ClientId, ConnectionId, Timestamp},
     log::{
         StoreError,
         memory::MemoryLog,
-        shared::{SharedLog, Told, nodes::greeting},
+        shared::{Joined, Judged, Seats, SharedLog, Told, nodes::greeting},
     },
 };
 use tokio::sync::oneshot;
@@ -46,13 +48,13 @@ async fn append(log: &SharedLog, id: EntryId, size: usize, seen: Serial) -> Told
     let body = Body::Messages(vec![Message::text("x".repeat(size).into())]);
     let content = Content::of(&id, &body);
     let entry = Entry::new("c".into(), seen, Timestamp::from_millis(0), None, id, body);
-    answer(|done| log.append(&entry, content, seen, done)).await.unwrap()
+    answer(|done| log.append(&entry, content, seen, None, done)).await.unwrap()
 }
 
 fn kept(told: &Told) -> (Serial, Serial) {
     match told {
         Told::Kept { previous, serial } => (*previous, *serial),
-        Told::Again(published) => panic!("it was published before: {published:?}"),
+        other => panic!("it was not appended: {other:?}"),
     }
 }
 
@@ -122,4 +124,63 @@ async fn a_stream_keeps_no_more_bytes_than_it_may() {
     let entries = tail.entries.len();
     assert!((60..=MOST / 1_000 + 10).contains(&entries), "{entries}");
     assert!(tail.entries[0].previous.place() > start.place(), "the gap is to be seen");
+}
+
+/// `docs/design/cluster.md §3`: what was judged by too little is not appended, nor what a node without a lease has judged.
+#[tokio::test]
+async fn what_others_were_faster_with_is_judged_again() {
+    let redis = RedisServer::start().await;
+    let logs = [log(&redis, 1 << 20), log(&redis, 1 << 20)];
+    let mut head = join(&logs[0], &"c".into()).await;
+    join(&logs[1], &"c".into()).await;
+    let connection = ConnectionId::random();
+    let enter = async |at: usize, by: Place, seen: Serial| {
+        let event = PresenceEvent {
+            id: None,
+            action: PresenceAction::Enter,
+            client_id: ClientId::new("alice").unwrap(),
+            payload: Payload::default(),
+            extras: None,
+        };
+        let (id, body) = (EntryId::Serial, Body::Presence(vec![event]));
+        let content = Content::of(&id, &body);
+        let entry = Entry::new("c".into(), seen, Timestamp::from_millis(0), Some(connection), id, body);
+        let judged = Judged { by, is_emptied: false, is_whole: false };
+        answer(|done| logs[at].append(&entry, content, seen, Some(judged), done)).await.unwrap()
+    };
+    assert_eq!(enter(0, (0, 0), head).await, Told::Fenced);
+    for log in &logs {
+        assert!(!log.holds_lease());
+        answer(|done| log.renew(done)).await.unwrap();
+        assert!(log.holds_lease());
+    }
+    let (_, first) = kept(&enter(0, (0, 0), head).await);
+    assert_eq!(enter(1, (0, 0), first).await, Told::Behind);
+    // What is not judged does not come between.
+    (_, head) = kept(&append(&logs[0], EntryId::Serial, 5, first).await);
+    kept(&enter(1, first.place(), head).await);
+    assert_eq!(enter(0, first.place(), head).await, Told::Behind);
+    let Joined { members, .. } = answer(|done| logs[0].join(&"c".into(), None, |_| {}, done)).await.unwrap();
+    let owners: Vec<_> = members.iter().map(|(member, owner)| (member.client_id.as_str(), *owner)).collect();
+    assert_eq!(owners, [("alice", Some(logs[1].node()))], "owned by whoever has written of it last");
+}
+
+/// No more seats than there are, whoever asks for them at the same time; who has one keeps it.
+#[tokio::test]
+async fn seats_are_given_as_long_as_there_are_any() {
+    let redis = RedisServer::start().await;
+    let logs = [log(&redis, 1 << 20), log(&redis, 1 << 20)];
+    let seat = async |at: usize, wanted: usize, held: usize| {
+        let seats = Seats { cap: 5, wanted, held };
+        answer(|done| logs[at].seat(&"c".into(), seats, Occupancy::default(), done)).await.unwrap().seats
+    };
+    assert_eq!(seat(0, 3, 0).await, 3);
+    assert_eq!(seat(1, 4, 0).await, 2);
+    assert_eq!(seat(0, 4, 3).await, 3);
+    assert_eq!(seat(1, 1, 2).await, 1);
+    assert_eq!(seat(0, 9, 3).await, 4);
+    answer(|done| logs[1].leave(&"c".into(), logs[1].node(), done)).await.unwrap();
+    assert_eq!(seat(0, 9, 4).await, 5);
+    let own = answer(|done| logs[1].owned(logs[0].node(), done)).await.unwrap();
+    assert_eq!(own, [ChannelName::from("c")]);
 }

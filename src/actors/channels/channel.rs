@@ -17,7 +17,7 @@ use crate::{
     actors::{
         broker::Broker,
         channels::commit_queue::{Asker, CommitQueue},
-        channels::operations::{self, Operations},
+        channels::operations::Operations,
         channels::shared::Shared,
         channels::undone::{Command, Order, Owed},
         fanout::{HubHandle, HubMessage},
@@ -34,7 +34,7 @@ use crate::{
     error::Fault,
     ids::{ChannelName, SessionId},
     limits,
-    log::{ChannelLog, StoreError},
+    log::{ChannelLog, StoreError, shared::Joined},
 };
 
 pub struct Channel {
@@ -89,6 +89,13 @@ pub struct Leave(pub command::Leave);
 #[rtype(result = "()")]
 pub(super) struct Evict;
 
+/// The log of a channel that is about to begin.
+enum Opened {
+    Own(Box<dyn ChannelLog>),
+    /// Other nodes write to it as well.
+    Joined(Box<Shared>, Joined),
+}
+
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
     /// its mailbox until its log is open: other channels do not wait for the disk.
@@ -98,12 +105,12 @@ impl Channel {
         let address = ctx.address();
         if broker.log.opens_at_once(&name) {
             let log = broker.log.open(&name);
-            Self::start_with(log, None, name, broker, ctx);
+            Self::start_with(Opened::Own(log), name, broker, ctx);
         } else {
             let broker = Arc::clone(broker);
             actix_rt::spawn(async move {
                 match Self::opened(&name, &broker, ctx.address()).await {
-                    Ok((log, shared)) => Self::start_with(log, shared, name, &broker, ctx),
+                    Ok(opened) => Self::start_with(opened, name, &broker, ctx),
                     // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => {
                         if let Some(more) = broker.disk_warning.allows(&broker.clock) {
@@ -120,11 +127,7 @@ impl Channel {
     }
 
     /// The log of a channel, when it is open.
-    async fn opened(
-        name: &ChannelName,
-        broker: &Arc<Broker>,
-        address: Addr<Self>,
-    ) -> Result<(Box<dyn ChannelLog>, Option<Box<Shared>>), StoreError> {
+    async fn opened(name: &ChannelName, broker: &Arc<Broker>, address: Addr<Self>) -> Result<Opened, StoreError> {
         if let Some(shared) = broker.log.shared() {
             let joined = Shared::join(shared, name, address).await;
             if joined.is_err() {
@@ -132,33 +135,32 @@ impl Channel {
                 // Whoever waits for it tries again.
                 actix_rt::time::sleep(limits::CHAIN_AGAIN).await;
             }
-            let (log, shared) = joined?;
-            return Ok((log, Some(Box::new(shared))));
+            let (shared, joined) = joined?;
+            return Ok(Opened::Joined(shared, joined));
         }
         let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
         let opened = actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await;
-        Ok((opened.map_err(|error| StoreError::Io(error.to_string().into()))?, None))
+        Ok(Opened::Own(opened.map_err(|error| StoreError::Io(error.to_string().into()))?))
     }
 
-    fn start_with(
-        mut log: Box<dyn ChannelLog>,
-        shared: Option<Box<Shared>>,
-        name: ChannelName,
-        broker: &Arc<Broker>,
-        mut ctx: Context<Self>,
-    ) {
+    fn start_with(opened: Opened, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
         let worker = Worker::on_this_thread(broker);
         let terms = broker.namespaces.terms(&name);
         let is_persisted = terms.attributes.is_persisted;
         let traffic = worker.traffic(name.app());
         traffic.borrow_mut().channels.opened += 1;
-        let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
-        let members = Members::new(terms.presence_members, terms.fixtures);
+        let fixed = terms.fixtures.clone();
+        let mut members = Members::new(terms.presence_members, terms.fixtures);
         let account = broker.accounts.app(name.app());
-        let mut state = match &shared {
-            Some(shared) => ChannelState::shared(name, shared.head(), members),
-            None => ChannelState::new(name, log.mint(), members),
+        members.charge_to(&account);
+        let (mut state, mut log, shared) = match opened {
+            Opened::Joined(mut shared, joined) => {
+                let (state, log) = shared.state(joined, name, members, broker.clock.uptime());
+                (state, log, Some(shared))
+            }
+            Opened::Own(log) => (ChannelState::new(name, log.mint(), members), log, None),
         };
+        let fixtures = fixture_entry(state.name(), log.mint().position(), &fixed);
         state.charge_to(&account);
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
@@ -191,6 +193,7 @@ impl Channel {
             owed: None,
         };
         channel.recall_summaries(annotated, &mut ctx);
+        channel.expire_in_time(&mut ctx);
         ctx.run(channel);
     }
 
@@ -225,7 +228,6 @@ impl Channel {
 
     pub(in crate::actors) fn is_congested(&self) -> bool {
         self.commit_queue.len() > limits::CHANNEL_HELD
-            || self.shared.as_ref().is_some_and(|shared| shared.len() > limits::CHANNEL_HELD)
             || self.state.hubs().any(|hub| {
                 self.hub(hub).is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG)
             })
@@ -233,20 +235,23 @@ impl Channel {
 
     /// Sends the occupancy to the attachments that want it, at most once per [`limits::OCCUPANCY_PAUSE`].
     pub(in crate::actors) fn count_soon(&mut self, ctx: &mut Context<Self>) {
-        if self.counting || !self.state.is_observed() {
+        if self.counting || !self.state.is_observed() && self.shared.is_none() {
             return;
         }
         self.counting = true;
         ctx.run_later(limits::OCCUPANCY_PAUSE, |channel, ctx| {
             channel.counting = false;
-            let occupancy = channel.state.occupancy_draft();
-            channel.append(channel.now(), occupancy, ctx);
+            channel.tell_changed_counts(ctx);
+            if channel.state.is_observed() {
+                let occupancy = channel.state.occupancy_draft();
+                channel.append(channel.now(), occupancy, ctx);
+            }
         });
     }
 
     /// Sees that members of lost connections leave when their time is over. The timer stays as it is while the first
     /// moment does: of a crowd that is lost at once, each would set it again.
-    fn expire_in_time(&mut self, ctx: &mut Context<Self>) {
+    pub(in crate::actors) fn expire_in_time(&mut self, ctx: &mut Context<Self>) {
         let due = self.state.members().next_due();
         if self.expiring.map(|(set_for, _)| set_for) == due {
             return;
@@ -294,6 +299,12 @@ impl Channel {
             channel.tell_summaries_in_time(ctx);
         });
         self.telling = Some((due, waiting));
+    }
+
+    /// Whatever comes now waits behind a command that waits for the log.
+    #[inline]
+    fn is_holding(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.is_holding())
     }
 
     /// The channel that is in charge now.
@@ -355,6 +366,9 @@ impl Channel {
         self.note_use(ctx);
         // What nobody publishes after is not missed for long either.
         self.ask_log(ctx);
+        if !self.state.is_idle() {
+            self.tell_own_counts(ctx);
+        }
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0) && self.operations.is_empty();
         let is_kept = self.keeping == 0 && !self.is_unkept && self.asked_for_objects.is_empty();
@@ -363,6 +377,9 @@ impl Channel {
             ctx.cancel_future(self.sweeping);
             // The log first: once the name is free, a successor may open it.
             let broker = &self.worker.broker;
+            if let Some(shared) = &self.shared {
+                shared.end(self.state.name());
+            }
             broker.log.close(self.state.name());
             broker.directory.release(self.state.name(), &ctx.address());
             broker.tell_channel(self.state.name(), false);
@@ -406,16 +423,18 @@ impl Handler<Command<Attach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let start = self.shared.as_ref().and(command.body.as_ref()).map(|attach| attach.start.clone());
-        let Some(command) = self.unless_held(command, start.as_ref(), ctx) else {
+        let Some(command) = self.unless_held(command, ctx) else {
             return;
         };
         let Some(mut attach) = self.begin(command) else {
             return;
         };
+        let connection = attach.connection;
         if let Some(shared) = &self.shared {
             let AttachmentId { session, alias } = attach.id;
-            match shared.judge(attach.start) {
+            let is_counted = attach.rules.is_some() && !self.state.is_attached(attach.id);
+            let seat = if is_counted { self.take_seat() } else { Ok(()) };
+            match seat.and_then(|()| shared.judge(attach.start)) {
                 Ok(start) => attach.start = start,
                 Err(fault) => return self.answer(attach.hub, session, Answer::AttachRefused { alias, fault }),
             }
@@ -423,6 +442,7 @@ impl Handler<Command<Attach>> for Channel {
         self.owed = Some(Owed::Attachment { hub: attach.hub, id: attach.id });
         let effects = self.state.attach(attach);
         self.note_use(ctx);
+        self.adopt(connection, ctx);
         self.carry_out(effects, ctx);
     }
 }
@@ -434,15 +454,18 @@ impl Handler<Command<Detach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some(command) = self.unless_held(command, None, ctx) else {
-            return;
-        };
+        if self.is_holding() {
+            return self.hold(command);
+        }
         let Some(detach) = self.begin(command) else {
             return;
         };
         self.owed = Some(Owed::Attachment { hub: detach.hub, id: detach.id });
+        let connection = detach.connection;
         let effects = self.state.detach(self.now(), detach);
         self.carry_out(effects, ctx);
+        self.leave_behind_enters(connection, ctx);
+        self.give_back_seats(ctx);
         self.note_use(ctx);
     }
 }
@@ -470,6 +493,9 @@ impl Handler<Command<Publish>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
+        if self.is_holding() {
+            return self.hold(command);
+        }
         let Some(publish) = self.begin(command) else {
             return;
         };
@@ -481,7 +507,7 @@ impl Handler<Command<Publish>> for Channel {
         {
             self.worker.serve_first(reply.session);
         }
-        if operations::needs_a_message(&publish) {
+        if self.waits_in_line(&publish) {
             return self.operate(Source::Realtime, publish, reply.map(Asker::Transport), ctx);
         }
         let outcome = self.publish(Source::Realtime, publish, ctx);
@@ -500,11 +526,16 @@ impl Handler<Leave> for Channel {
         if self.retired {
             return self.pass_on(leave);
         }
-        let Some(leave) = self.unless_held(leave, None, ctx) else {
-            return;
-        };
+        if self.is_holding() {
+            return self.hold(leave);
+        }
+        let (connection, is_final) = (leave.0.connection, leave.0.hold.is_zero());
         let effects = self.state.leave(self.now(), leave.0);
         self.carry_out(effects, ctx);
+        if is_final {
+            self.leave_behind_enters(connection, ctx);
+        }
+        self.give_back_seats(ctx);
         self.expire_in_time(ctx);
         self.note_use(ctx);
     }

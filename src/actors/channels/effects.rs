@@ -10,7 +10,8 @@ use crate::{
         accounts::Full,
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
-        channels::shared::{self, Publishing},
+        channels::operations::Task,
+        channels::shared::Publishing,
         channels::undone::Owed,
         relief,
     },
@@ -88,7 +89,7 @@ impl Channel {
         let now = self.now();
         let draft = match self.state.judge(now, publish)? {
             Judged::Known(published) => return Ok(Publishing::Kept(published)),
-            Judged::New(draft) if self.shared.is_none() || shared::stays_here(&draft) => draft,
+            Judged::New(draft) if self.shared.is_none() || draft.is_empty() => draft,
             Judged::New(draft) => return self.ask_to_append(draft, ctx),
         };
         Ok(Publishing::Kept(self.append(now, draft, ctx)))
@@ -120,9 +121,7 @@ impl Channel {
     pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Append(draft) => {
-                    self.append(self.now(), draft, ctx);
-                }
+                Effect::Append(draft) => self.let_leave(draft, ctx),
                 effect if self.commit_queue.is_empty() => self.perform(effect, ctx),
                 effect => {
                     if matches!(effect, Effect::Answer { .. } | Effect::Attached { .. }) {
@@ -132,6 +131,14 @@ impl Channel {
                     self.commit_queue.effect(effect);
                 }
             }
+        }
+    }
+
+    /// Members of a connection leave: at once where nobody else publishes to the log.
+    fn let_leave(&mut self, draft: Draft, ctx: &mut Context<Self>) {
+        match (&self.shared, draft.publisher) {
+            (Some(_), Some(connection)) => self.line_up(Task::Leave(connection, None), ctx),
+            _ => drop(self.append(self.now(), draft, ctx)),
         }
     }
 
@@ -247,13 +254,12 @@ impl Channel {
 
     pub(super) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
-            Effect::Append(draft) => {
-                self.append(self.now(), draft, ctx);
-            }
+            Effect::Append(draft) => self.let_leave(draft, ctx),
             Effect::Answer { hub, session, answer } => {
                 self.owed = None;
                 self.answer(hub, session, answer);
             }
+            Effect::Complete(append) => self.complete_first(append, ctx),
             Effect::OccupancyChanged => self.count_soon(ctx),
             Effect::Attached { ref attached, .. } if self.has_to_read_objects(attached) => {
                 self.read_objects_for(effect, ctx)
@@ -317,7 +323,7 @@ impl Channel {
                 }
                 Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
             },
-            Effect::Append(_) | Effect::Answer { .. } | Effect::OccupancyChanged => {}
+            Effect::Append(_) | Effect::Answer { .. } | Effect::Complete(_) | Effect::OccupancyChanged => {}
         }
     }
 }

@@ -9,9 +9,11 @@ mod names;
 mod objects;
 mod operations;
 pub mod questions;
+mod reaper;
 mod shared;
 pub mod undone;
 
 pub use channel::{Channel, Leave};
 pub use directory::Directory;
+pub use reaper::Reaper;
 pub use undone::{Command, Order, Undone};

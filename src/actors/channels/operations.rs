@@ -1,4 +1,5 @@
-//! Operations on messages: each is judged by what its message is, which the log may have to be asked for.
+//! Operations on messages: each is judged by what its message is, which the log may have to be asked for. Where nodes share the log,
+//! whoever enters or leaves waits in the same line (`shared/judged.rs`).
 //!
 //! Those that wait are carried out in their order. Plain messages do not wait for them.
 
@@ -12,13 +13,16 @@ use crate::{
         channels::{channel::Channel, commit_queue::Asker, shared::Publishing},
     },
     core::{
+        channel::Lost,
         command::{Publish, Reply},
+        dedupe::Published,
         message::Body,
         operation::MessageRef,
-        stats::Source,
+        stats::{Source, Weighed},
         versions::Needs,
     },
     error::Fault,
+    ids::{ConnectionId, NodeId},
     limits,
     log::{AnnotatedRead, MessageRead, ObjectsRead, StoreError},
 };
@@ -31,14 +35,38 @@ pub(in crate::actors) struct Operations {
     is_reading: bool,
     /// How often it was, for a message of these annotations.
     reads: usize,
+    /// The shared log was asked to append the first, or to tell what it is judged by.
+    pub is_asking: bool,
+    /// The first was judged by too little: it waits until the log was read.
+    pub is_behind: bool,
+    /// The shared log has not what the first appends to.
+    pub is_bare: bool,
 }
 
 struct Waiting {
-    source: Source,
-    publish: Publish,
-    asker: Option<Asker>,
+    task: Task,
     /// None: it does not wait for another.
     charge: Option<Charge>,
+}
+
+/// What is done in its turn; all but publishes only where nodes share the log.
+pub(in crate::actors) enum Task {
+    Publish {
+        source: Source,
+        publish: Publish,
+        asker: Option<Asker>,
+    },
+    /// All members of a connection leave, if this node owns them, or the one that is named.
+    Leave(ConnectionId, Option<NodeId>),
+    /// The members of a connection that is attached here are owned here.
+    Adopt(ConnectionId),
+    /// Members that the log has lost enter again.
+    Enter(Lost),
+    /// All members that a dead node owned leave: those that there are when the log was read.
+    Reap {
+        node: NodeId,
+        is_read: bool,
+    },
 }
 
 /// What the log was asked for.
@@ -77,29 +105,74 @@ impl Operations {
 
     /// The channel dies: the transports that wait for an answer. Requests notice that theirs was dropped.
     pub fn abandon(&mut self) -> impl Iterator<Item = Reply> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().filter_map(|waiting| match waiting.asker {
-            Some(Asker::Transport(reply)) => Some(reply),
-            Some(Asker::Request(_)) | None => None,
+        std::mem::take(&mut self.waiting).into_iter().filter_map(|waiting| match waiting.task {
+            Task::Publish { asker: Some(Asker::Transport(reply)), .. } => Some(reply),
+            _ => None,
         })
+    }
+
+    pub fn first(&self) -> Option<&Task> {
+        self.waiting.front().map(|waiting| &waiting.task)
+    }
+
+    pub fn drop_first(&mut self) {
+        self.waiting.pop_front();
+    }
+
+    /// The first, which is done.
+    pub fn take_first(&mut self) -> Option<Task> {
+        self.reads = 0;
+        self.waiting.pop_front().map(|waiting| waiting.task)
+    }
+
+    /// The first waits until the log was read.
+    pub fn read_first(&mut self, task: Task) {
+        if let Some(first) = self.waiting.front_mut() {
+            first.task = task;
+        }
+        (self.is_asking, self.is_behind) = (true, true);
+    }
+
+    /// Those that somebody waits for. A dead node is reaped anew.
+    pub fn take_publishes(&mut self) -> Vec<Task> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (publishes, rest): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiting| matches!(waiting.task, Task::Publish { .. }));
+        self.waiting = rest.into();
+        self.waiting.retain(|waiting| !matches!(waiting.task, Task::Reap { .. }));
+        publishes.into_iter().map(|waiting| waiting.task).collect()
+    }
+
+    /// Whether a dead node is seen to already.
+    pub fn reaps(&self, node: NodeId) -> bool {
+        self.waiting.iter().any(|waiting| matches!(waiting.task, Task::Reap { node: dead, .. } if dead == node))
     }
 }
 
-/// Whether a message, or the objects, have to be known before this can be published.
-pub(super) const fn needs_a_message(publish: &Publish) -> bool {
-    matches!(publish.body, Body::Operation(_) | Body::Annotations(_) | Body::Objects(_))
-}
-
 impl Channel {
+    /// Whether this is judged by what was published before, so that it may have to wait for that.
+    pub(super) const fn waits_in_line(&self, publish: &Publish) -> bool {
+        match publish.body {
+            Body::Operation(_) | Body::Annotations(_) | Body::Objects(_) => true,
+            Body::Presence(_) => self.shared.is_some(),
+            _ => false,
+        }
+    }
+
     /// Publishes an operation when its turn comes, and answers it.
     pub(super) fn operate(&mut self, source: Source, publish: Publish, asker: Option<Asker>, ctx: &mut Context<Self>) {
         self.owed = None;
-        let waiting = Waiting { source, publish, asker, charge: None };
         if self.operations.len() >= limits::CHANNEL_HELD {
-            return self.settle(waiting.asker, Err(Fault::Busy));
+            return self.settle(asker, Err(Fault::Busy));
         }
-        self.operations.waiting.push_back(waiting);
-        self.go_on_operating(ctx);
+        self.line_up(Task::Publish { source, publish, asker }, ctx);
         self.pay_for_the_last();
+    }
+
+    /// Does something when its turn comes.
+    pub(super) fn line_up(&mut self, task: Task, ctx: &mut Context<Self>) {
+        self.operations.waiting.push_back(Waiting { task, charge: None });
+        self.go_on_operating(ctx);
     }
 
     /// What has to wait is charged to the app. The first waits for no other, and only for as long as the log takes.
@@ -108,23 +181,29 @@ impl Channel {
             return;
         }
         let account = self.worker.broker.accounts.app(self.state.name().app());
-        let Some(last) = self.operations.waiting.back_mut() else {
+        let Some(Waiting { task: Task::Publish { publish, .. }, charge }) = self.operations.waiting.back_mut() else {
             return;
         };
-        match account.charge(Kind::Inbound, last.publish.body.cost()) {
-            Ok(charge) => last.charge = Some(charge),
+        match account.charge(Kind::Inbound, publish.body.cost()) {
+            Ok(paid) => *charge = Some(paid),
             Err(full) => {
-                let asker = self.operations.waiting.pop_back().and_then(|last| last.asker);
-                self.settle(asker, Err(full.to_fault()));
+                if let Some(Waiting { task: Task::Publish { asker, .. }, .. }) = self.operations.waiting.pop_back() {
+                    self.settle(asker, Err(full.to_fault()));
+                }
             }
         }
     }
 
     /// Carries out those that have to wait no longer.
     pub(super) fn go_on_operating(&mut self, ctx: &mut Context<Self>) {
-        while let Some(Waiting { publish, .. }) = self.operations.waiting.front()
+        while let Some(Waiting { task, .. }) = self.operations.waiting.front()
             && !self.operations.is_reading
+            && !self.operations.is_asking
         {
+            let Task::Publish { publish, .. } = task else {
+                self.ask_first(Ok(()), ctx);
+                continue;
+            };
             let operation = match &publish.body {
                 Body::Operation(operation) => operation,
                 Body::Annotations(annotations) => {
@@ -148,7 +227,10 @@ impl Channel {
                     }
                     continue;
                 }
-                _ => return self.operate_first(Ok(()), ctx),
+                _ => {
+                    self.operate_first(Ok(()), ctx);
+                    continue;
+                }
             };
             match self.state.versions.needs(operation) {
                 Needs::Outcomes => return,
@@ -241,10 +323,12 @@ impl Channel {
     }
 
     fn operate_first(&mut self, known: Result<(), Fault>, ctx: &mut Context<Self>) {
-        let Some(Waiting { source, publish, asker, charge: _ }) = self.operations.waiting.pop_front() else {
+        if self.shared.is_some() {
+            return self.ask_first(known, ctx);
+        }
+        let Some(Task::Publish { source, publish, asker }) = self.operations.take_first() else {
             return;
         };
-        self.operations.reads = 0;
         let target = match &publish.body {
             Body::Operation(operation) => Some(operation.target),
             _ => None,
@@ -254,6 +338,16 @@ impl Channel {
             self.state.versions.judged(target);
         }
         self.settle(asker, outcome);
+    }
+
+    /// What has come of a task, when the log has it.
+    pub(super) fn settle_task(&mut self, task: Task, outcome: Result<Published, Fault>) {
+        let Task::Publish { source, publish, asker } = task else { return };
+        self.traffic.borrow_mut().came_in(source, Weighed::of(&publish.body), outcome.is_ok());
+        if let Body::Operation(operation) = &publish.body {
+            self.state.versions.judged(operation.target);
+        }
+        self.settle(asker, outcome.map(Publishing::Kept));
     }
 
     fn settle(&mut self, asker: Option<Asker>, outcome: Result<Publishing, Fault>) {

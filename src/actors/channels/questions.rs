@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{
         broker::Broker,
-        channels::{channel::Channel, commit_queue::Asker, operations, shared::Publishing},
+        channels::{channel::Channel, commit_queue::Asker, shared::Publishing},
     },
     core::{
         command::Publish,
@@ -236,7 +236,7 @@ impl Handler<Append> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        if operations::needs_a_message(&question.0) {
+        if self.waits_in_line(&question.0) {
             let (asker, outcome) = oneshot::channel();
             self.operate(Source::Rest, question.0, Some(Asker::Request(asker)), ctx);
             return answered(outcome, identity);

@@ -1,12 +1,15 @@
 //! The part of a channel whose log other nodes write to as well: it asks the log to append, hears what the log has got, takes it
 //! in the log's order (`core/chain.rs`), and tells its attachments when it cannot.
 //!
-//! Members are those of this node; what concerns them is told here and not appended. How a channel follows its log stands in
-//! `follow`.
+//! How a channel follows its log stands in `follow`; what waits for the log in `held`; how many use the channel, here and at
+//! other nodes, in `seats`; and what is judged by what was published before, as who is present, in `judged`.
 
 mod follow;
+mod held;
+mod judged;
+mod seats;
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use tokio::sync::oneshot;
@@ -15,19 +18,23 @@ use crate::{
     actors::channels::{channel::Channel, commit_queue::Asker},
     core::{
         chain::Chain,
-        command::Start,
+        channel::ChannelState,
         dedupe::{Known, Published},
-        message::{Body, Draft, Entry},
-        serial::Serial,
+        message::{Draft, Entry},
+        presence::Members,
+        serial::Place,
     },
     error::Fault,
     ids::{ChannelName, Timestamp},
+    limits,
     log::{
         ChannelLog, Done, StoreError,
         shared::{Joined, SharedLog, Told},
     },
 };
 use follow::hears;
+use held::Held;
+use seats::Seating;
 
 pub(in crate::actors) struct Shared {
     log: SharedLog,
@@ -35,12 +42,12 @@ pub(in crate::actors) struct Shared {
     /// Publishes that the log has not answered, in their order.
     asked: VecDeque<Asked>,
     last: Ticket,
-    /// Commands that wait until the log has been read once more, in their order; with the first of them it was asked for.
-    held: Vec<Held>,
-    /// One of them came when the log was being read already.
-    asks_again: bool,
-    /// They are being carried out: none of them is held again.
-    is_releasing: bool,
+    /// The newest entry that others are judged by.
+    judged: Place,
+    /// What the log was asked to append that was judged by it.
+    asking: Option<Entry>,
+    held: Held,
+    seating: Seating,
     /// The log could not be read when it was last asked, or is being joined anew.
     is_away: bool,
     /// It broke, and the channel is being joined anew.
@@ -69,8 +76,6 @@ struct Asked {
     asker: Option<Asker>,
 }
 
-type Held = Box<dyn FnOnce(&mut Channel, &mut Context<Channel>)>;
-
 /// The log has answered a publish; none: it was published and is not kept.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -85,29 +90,45 @@ impl Shared {
         log: SharedLog,
         name: &ChannelName,
         address: Addr<Channel>,
-    ) -> Result<(Box<dyn ChannelLog>, Self), StoreError> {
+    ) -> Result<(Box<Self>, Joined), StoreError> {
         let (told, joined) = oneshot::channel();
         log.join(name, None, hears(address), Box::new(|joined| drop(told.send(joined))));
         let joined = tokio::time::timeout(log.deadline(), joined).await;
-        let Joined { head, log: replica } = joined.map_err(|_| StoreError::Late)?.map_err(|_| StoreError::Closed)??;
-        let chain = Chain::new(head);
+        let joined = joined.map_err(|_| StoreError::Late)?.map_err(|_| StoreError::Closed)??;
         let shared = Self {
             log,
-            chain,
+            chain: Chain::new(joined.head),
             asked: VecDeque::new(),
             last: Ticket(0),
-            held: Vec::new(),
-            asks_again: false,
-            is_releasing: false,
+            judged: joined.judged,
+            asking: None,
+            held: Held::default(),
+            seating: Seating::default(),
             is_away: false,
             is_joining: false,
             is_waiting: false,
         };
-        Ok((replica, shared))
+        Ok((Box::new(shared), joined))
     }
 
-    pub const fn head(&self) -> Serial {
-        self.chain.head()
+    /// The state of a channel that was joined, with the members that there are, and its log.
+    pub fn state(
+        &mut self,
+        joined: Joined,
+        name: ChannelName,
+        members: Members,
+        now: Duration,
+    ) -> (ChannelState, Box<dyn ChannelLog>) {
+        let mut state = ChannelState::shared(name, joined.head, members);
+        // Nobody is attached yet: nobody is missed.
+        state.restore(now, joined.members);
+        state.set_elsewhere(self.seating.learn(self.log.node(), joined.counts));
+        (state, joined.log)
+    }
+
+    /// The channel ends: the other nodes forget what it has told.
+    pub fn end(&self, name: &ChannelName) {
+        self.log.leave(name, self.log.node(), Box::new(drop));
     }
 
     /// Publishes that wait for an answer.
@@ -126,41 +147,14 @@ impl Shared {
             asked.asker = Some(asker);
         }
     }
-
-    /// The position is one of this log that is not here yet: its client has been at another node.
-    fn is_behind(&self, start: &Start) -> bool {
-        let head = self.chain.head();
-        matches!(start, Start::After(Some(after)) if after.epoch() == head.epoch() && after.place() > head.place())
-    }
-
-    /// Where an attachment begins now that the log was read: a position that is not in it is none.
-    ///
-    /// # Errors
-    /// It could not be read.
-    pub fn judge(&self, start: Start) -> Result<Start, Fault> {
-        match self.is_behind(&start) {
-            true if self.is_away => Err(Fault::Busy),
-            true => Ok(Start::After(None)),
-            false => Ok(start),
-        }
-    }
-}
-
-/// What concerns members, or nobody, is no concern of other nodes.
-pub(super) const fn stays_here(draft: &Draft) -> bool {
-    draft.is_empty() || matches!(draft.body, Body::Presence(_))
 }
 
 impl Channel {
     /// Asks the log to append what is kept, and to publish the rest.
     pub(super) fn ask_to_append(&mut self, draft: Draft, ctx: &Context<Self>) -> Result<Publishing, Fault> {
         let shared = self.shared.as_mut().ok_or(Fault::Internal)?;
-        match draft.body {
-            // They are judged by what was published before, and others may publish at the same time.
-            Body::Operation(_) => return Err(Fault::NotShared { what: "updates, deletes and appends of messages" }),
-            Body::Annotations(_) => return Err(Fault::NotShared { what: "annotations" }),
-            Body::Objects(_) => return Err(Fault::NotShared { what: "objects" }),
-            Body::Messages(_) | Body::Presence(_) | Body::Occupancy(_) | Body::Summary(_) => {}
+        if shared.asked.len() > limits::CHANNEL_HELD {
+            return Err(Fault::Busy);
         }
         let (content, head) = (draft.content, shared.chain.head());
         let entry = Entry::of(draft, head, self.worker.broker.clock.now());
@@ -171,37 +165,21 @@ impl Channel {
             shared.log.say(&entry, done);
         } else {
             let done: Done<Told> = Box::new(move |told| channel.do_send(Answered(ticket, told.map(Some))));
-            shared.log.append(&entry, content, head, done);
+            shared.log.append(&entry, content, head, None, done);
         }
         shared.asked.push_back(Asked { ticket, entry, asker: None });
         Ok(Publishing::Asked(ticket))
     }
 
-    /// An attach may have to wait until the log has been read, and whatever comes behind it waits with it; none: it waits.
-    pub(super) fn unless_held<M>(&mut self, command: M, start: Option<&Start>, ctx: &mut Context<Self>) -> Option<M>
-    where
-        M: Message<Result = ()> + 'static,
-        Self: Handler<M, Result = ()>,
-    {
-        let Some(shared) = &mut self.shared else { return Some(command) };
-        let is_first = shared.held.is_empty() && !start.is_some_and(|start| shared.is_behind(start));
-        if is_first || shared.is_releasing || shared.is_joining {
-            return Some(command);
+    /// What a publisher is told.
+    fn not_taken(&self, error: &StoreError) -> Fault {
+        let broker = &self.worker.broker;
+        if let Some(more) = broker.disk_warning.allows(&broker.clock) {
+            tracing::warn!(%error, more, "a message was refused: the log that the nodes share did not take it");
         }
-        shared.held.push(Box::new(move |channel, ctx| Self::handle(channel, command, ctx)));
-        shared.asks_again = true;
-        self.ask_log(ctx);
-        None
-    }
-
-    fn release_held(&mut self, ctx: &mut Context<Self>) {
-        let Some(shared) = &mut self.shared else { return };
-        shared.is_releasing = true;
-        for command in mem::take(&mut shared.held) {
-            command(self, ctx);
-        }
-        if let Some(shared) = &mut self.shared {
-            shared.is_releasing = false;
+        match error {
+            StoreError::Unreachable(_) => Fault::Busy,
+            error => error.to_fault(),
         }
     }
 
@@ -239,6 +217,8 @@ impl Handler<Answered> for Channel {
                 Ok(Published { serial, len })
             }
             Ok(Some(Told::Again(published))) => Ok(published),
+            // These are answers to what was judged.
+            Ok(Some(Told::Behind | Told::Fenced | Told::Bare)) => Err(Fault::Internal),
             Ok(None) => {
                 let serial = self.state.head();
                 entry.serial = serial;
@@ -249,16 +229,7 @@ impl Handler<Answered> for Channel {
                 self.hand_out(now, Arc::new(entry), ctx);
                 Ok(Published { serial, len })
             }
-            Err(error) => {
-                let broker = &self.worker.broker;
-                if let Some(more) = broker.disk_warning.allows(&broker.clock) {
-                    tracing::warn!(%error, more, "a message was refused: the log that the nodes share did not take it");
-                }
-                Err(match error {
-                    StoreError::Unreachable(_) => Fault::Busy,
-                    error => error.to_fault(),
-                })
-            }
+            Err(error) => Err(self.not_taken(&error)),
         };
         if let Some(asker) = asker {
             self.conclude_asked(asker, outcome);

@@ -131,7 +131,10 @@ impl Drop for Channel {
                 Abandoned::Effect(Effect::Attached { hub, attached, .. }) => {
                     self.tell_undone(hub, Undone::Failed(attached.subscription.id))
                 }
-                Abandoned::Effect(Effect::Append(_) | Effect::Replay { .. } | Effect::OccupancyChanged) => {}
+                // What the log has is read from it again.
+                Abandoned::Effect(
+                    Effect::Append(_) | Effect::Replay { .. } | Effect::Complete(_) | Effect::OccupancyChanged,
+                ) => {}
             }
         }
         let asked = self.shared.as_mut().map(|shared| shared.abandon());

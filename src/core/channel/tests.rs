@@ -3,6 +3,7 @@
 mod bounds;
 mod crowds;
 mod newness;
+mod nodes;
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,7 @@
 //! What the keys of a channel are called. Those of one partition share a hash tag, and with it a slot of Redis Cluster.
 
+use bytes::Bytes;
+
 use crate::{core::serial::Place, ids::ChannelName, limits};
 
 pub struct Keys {
@@ -22,14 +24,42 @@ impl Keys {
         self.key("t")
     }
 
-    /// Head and stream.
-    pub fn log(&self) -> Vec<Vec<u8>> {
-        ["h", "s"].map(|kind| self.key(kind)).into()
+    /// What nodes count.
+    pub fn counts(&self) -> Vec<u8> {
+        self.key("a")
     }
 
-    /// Head, stream, ids of even and odd halves, topic.
+    pub fn members(&self) -> Vec<u8> {
+        self.key("m")
+    }
+
+    /// The versions of a message, whose place and index are to be appended.
+    pub fn versions(&self) -> Vec<u8> {
+        self.key_of_message("v")
+    }
+
+    /// The annotations of a message; the same.
+    pub fn annotations(&self) -> Vec<u8> {
+        self.key_of_message("w")
+    }
+
+    fn key_of_message(&self, kind: &str) -> Vec<u8> {
+        [self.key(kind), b":".to_vec()].concat()
+    }
+
+    /// Head, stream, members, counts, messages that were changed or annotated.
+    pub fn log(&self) -> Vec<Vec<u8>> {
+        ["h", "s", "m", "a", "k"].map(|kind| self.key(kind)).into()
+    }
+
+    /// Head, stream, ids of even and odd halves, topic, messages that were changed or annotated.
     pub fn all(&self) -> Vec<Vec<u8>> {
-        ["h", "s", "i0", "i1", "t"].map(|kind| self.key(kind)).into()
+        ["h", "s", "i0", "i1", "t", "k"].map(|kind| self.key(kind)).into()
+    }
+
+    /// App and name of the channel.
+    pub fn name(&self) -> Bytes {
+        self.channel.clone().into_bytes().into()
     }
 }
 

@@ -12,6 +12,11 @@ use crate::{engines::redis::Call, ids::NodeId, limits};
 
 pub(super) const LEASES: &[u8] = b"ls:leases";
 
+/// The channels in which a node has members or is counted.
+pub(super) fn owned_by(node: NodeId) -> Vec<u8> {
+    [b"ls:c:", &node.to_bytes()[..]].concat()
+}
+
 /// What a node knows of its own lease.
 #[derive(Debug, Default)]
 pub(super) struct Lease {

@@ -18,29 +18,40 @@ use crate::{
     core::{
         chain::{Linked, Tail},
         dedupe::{Content, Published},
-        message::{Entry, EntryId},
+        message::{Body, Entry, EntryId},
+        operation::Change,
+        presence::Member,
         serial::{Epoch, Place, Serial},
         window::Window,
     },
     engines::redis::{self, Call, CallError, Heard, Line, Redis, Run},
     ids::{AppId, ChannelName, NodeId},
     limits,
-    log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
+    log::{
+        ChannelLog, Log, StoreError,
+        disk::{RetentionOf, encoding},
+        memory::MemoryLog,
+    },
 };
 
 mod keys;
 mod lease;
+mod members;
+mod messages;
 pub mod nodes;
 mod replica;
 mod tally;
+mod usage;
 mod wire;
 
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
+pub use messages::Touched;
 use nodes::Nodes;
 use replica::Replica;
 use tally::{Outcome, Tally};
+pub use usage::{Seated, Seats, Usage};
 pub use wire::Written;
 
 const SCRIPTS: &[&str] = &[
@@ -48,11 +59,21 @@ const SCRIPTS: &[&str] = &[
     concat!(include_str!("head.lua"), include_str!("read.lua")),
     include_str!("say.lua"),
     include_str!("renew.lua"),
+    include_str!("seat.lua"),
+    include_str!("leave.lua"),
+    include_str!("owned.lua"),
+    include_str!("messages.lua"),
+    include_str!("keep.lua"),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
 const SAY: usize = 2;
 const RENEW: usize = 3;
+const SEAT: usize = 4;
+const LEAVE: usize = 5;
+const OWNED: usize = 6;
+const MESSAGES: usize = 7;
+const KEEP: usize = 8;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -78,6 +99,8 @@ struct Inner {
 pub enum News {
     /// Somebody has published.
     Published(Written),
+    /// So many use the channel at another node.
+    Counted(NodeId, Usage),
     /// Something may have been published that was not heard.
     Missed,
 }
@@ -86,7 +109,23 @@ pub enum News {
 pub struct Joined {
     /// The newest entry.
     pub head: Serial,
+    /// The newest one that others are judged by ([`Judged`]).
+    pub judged: Place,
     pub log: Box<dyn ChannelLog>,
+    /// Each with its owner; none: this node.
+    pub members: Vec<(Arc<Member>, Option<NodeId>)>,
+    /// What the nodes have told, perhaps also one that is dead by now.
+    pub counts: Vec<(NodeId, Usage)>,
+}
+
+/// What an append says that was judged by what was published before it: who is present, or what a message is.
+pub struct Judged {
+    /// The newest entry of that kind that was known.
+    pub by: Place,
+    /// Of an entry about members: it leaves its connection none.
+    pub is_emptied: bool,
+    /// Of an append: it is to bring the whole message. Others always do.
+    pub is_whole: bool,
 }
 
 /// What came of an append.
@@ -96,6 +135,12 @@ pub enum Told {
     Kept { previous: Serial, serial: Serial },
     /// It was published before.
     Again(Published),
+    /// Not appended: it was judged by too little.
+    Behind,
+    /// Not appended: the lease of this node is over.
+    Fenced,
+    /// Not appended: what it is appended to is not at hand, so it has to bring the whole message.
+    Bare,
 }
 
 /// Called by a task of the log; must be quick.
@@ -108,6 +153,8 @@ struct Slice {
     is_forwards: bool,
     entries: usize,
     bytes: usize,
+    /// And members and counts.
+    with_members: bool,
 }
 
 /// What was read, in the order asked for.
@@ -117,6 +164,11 @@ struct Found {
     /// The place before the oldest entry that there is.
     floor: Place,
     has_more: bool,
+    judged: Place,
+    /// Some messages were changed or annotated.
+    is_touched: bool,
+    members: Vec<(Arc<Member>, Option<NodeId>)>,
+    counts: Vec<(NodeId, Usage)>,
 }
 
 impl SharedLog {
@@ -178,11 +230,7 @@ impl SharedLog {
         done: Done<Joined>,
     ) {
         let heard = move |heard| match heard {
-            Heard::Message(bytes) => {
-                if let Some(written) = Written::parse(bytes) {
-                    hears(News::Published(written));
-                }
-            }
+            Heard::Message(bytes) => hears_of(bytes).into_iter().for_each(&hears),
             Heard::Missed => hears(News::Missed),
         };
         let (log, name) = (self.clone(), channel.clone());
@@ -194,20 +242,31 @@ impl SharedLog {
                 is_forwards: false,
                 entries: bounds.entries.min(limits::REPLICA_ENTRIES),
                 bytes: bounds.bytes.min(limits::REPLICA_BYTES),
+                with_members: true,
             };
             let (reader, channel) = (log.clone(), name.clone());
-            let found = Box::new(move |found: Result<Found, _>| done(found.map(|found| log.found(name, found))));
+            let found = Box::new(move |found: Result<Found, _>| match found {
+                Ok(found) => log.found(name, found, done),
+                Err(error) => done(Err(error)),
+            });
             reader.read(&channel, seen, newest, found);
         };
         self.0.tail.subscribe(Keys::of(channel).topic(), Box::new(heard), Box::new(read));
     }
 
-    /// The replica of a channel whose newest entries were found.
-    fn found(&self, channel: ChannelName, found: Found) -> Joined {
-        let Found { entries, head, .. } = found;
-        let own = entries.into_iter().take_while(|linked| linked.entry.serial.epoch() == head.epoch());
-        let mut own: Vec<Linked> = own.collect();
-        own.reverse();
+    /// The replica of a channel whose newest entries were found, newest first.
+    fn found(&self, channel: ChannelName, mut found: Found, done: Done<Joined>) {
+        let epoch = found.head.epoch();
+        let own = found.entries.into_iter().take_while(|linked| linked.entry.serial.epoch() == epoch);
+        found.entries = own.collect();
+        found.entries.reverse();
+        let entries = found.entries.iter().map(|linked| Arc::clone(&linked.entry)).collect();
+        let (log, name) = (self.clone(), channel.clone());
+        self.complete(&name, entries, move |_| done(Ok(log.replica(channel, found))));
+    }
+
+    fn replica(&self, channel: ChannelName, found: Found) -> Joined {
+        let Found { entries: own, head, judged, members, counts, .. } = found;
         let floor = own.first().map_or(head.place(), |oldest| oldest.previous.place());
         let window = Window::resume(head.epoch(), Some(head), Some(Serial::at(head.epoch(), floor)));
         let (uptime, now) = (self.0.clock.uptime(), self.0.reads.now());
@@ -217,26 +276,33 @@ impl SharedLog {
         };
         let entries = own.into_iter().map(|linked| (came(&linked.entry), linked.entry)).collect();
         self.0.memory.restore(channel.clone(), entries, window);
-        Joined { head, log: self.open(&channel) }
+        Joined { head, judged, log: self.open(&channel), members, counts }
     }
 
     /// Appends an entry, whose serial and time the log gives. What is known by the same id, or for a frame by the same id
-    /// and `content`, is not appended again. `seen` is the newest entry that was seen.
-    pub fn append(&self, entry: &Entry, content: Content, seen: Serial, done: Done<Told>) {
+    /// and `content`, is not appended again, but for presence: what of that is new is judged by who is present. `seen` is the
+    /// newest entry that was seen, `judged` what it was judged by.
+    pub fn append(&self, entry: &Entry, content: Content, seen: Serial, judged: Option<Judged>, done: Done<Told>) {
         let inner = &self.0;
         let keys = Keys::of(&entry.channel);
+        let is_presence = matches!(entry.body, Body::Presence(_));
+        // The same id for something else that is done is another.
+        let content_of =
+            |id: &str| if entry.is_judged() { [id.as_bytes(), &content.to_bytes()].concat() } else { id.into() };
         let id = match &entry.id {
-            EntryId::Serial => {
+            EntryId::Frame { connection, msg_serial } if !is_presence => {
+                [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
+            }
+            EntryId::Base(id) if !is_presence => [b"b", &content_of(id)[..]].concat(),
+            EntryId::Item(id) if !is_presence => [b"i", &content_of(id)[..]].concat(),
+            _ => {
                 let number = inner.appended.fetch_add(1, Ordering::Relaxed);
                 [b"s", &inner.node.to_bytes()[..], &number.to_be_bytes()].concat()
             }
-            EntryId::Frame { connection, msg_serial } => {
-                [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
-            }
-            EntryId::Base(id) => [b"b", &id.as_bytes()[..]].concat(),
-            EntryId::Item(id) => [b"i", &id.as_bytes()[..]].concat(),
         };
         let (age, bytes) = self.bounds(&entry.channel);
+        let whole = judged.as_ref().filter(|judged| judged.is_whole).and_then(|_| encoding::encode_whole(entry));
+        let is_whole = entry.operation().is_some_and(|operation| operation.change != Change::Append) || whole.is_some();
         let mut args = seen_args(Some(seen));
         args.extend([
             age.to_string().into(),
@@ -244,8 +310,20 @@ impl SharedLog {
             id.into(),
             entry.len().to_string().into(),
             node_bytes(inner.node),
-            wire::body(entry),
+            whole.map_or_else(|| wire::body(entry), Bytes::from),
+            judged.as_ref().map_or_else(Bytes::new, |judged| Bytes::copy_from_slice(&wire::place_bytes(judged.by))),
         ]);
+        let mut script_keys = keys.all();
+        script_keys.push(lease::LEASES.to_vec());
+        if let Some(judged) = judged.filter(|_| is_presence) {
+            script_keys.extend([keys.members(), lease::owned_by(inner.node)]);
+            args.extend([Bytes::from_static(b"p"), keys.name()]);
+            args.extend(members::changes(entry, inner.node, judged.is_emptied));
+        } else if entry.is_judged() {
+            let (lists, touched) = messages::touches(&keys, entry, is_whole);
+            script_keys.extend(lists);
+            args.extend(touched);
+        }
         let told = |parts: &[Bytes]| match (&parts.first()?[..], &parts[1..]) {
             (b"kept", [epoch, previous, place]) => {
                 Some(Told::Kept { previous: wire::serial(epoch, previous)?, serial: wire::serial(epoch, place)? })
@@ -254,6 +332,9 @@ impl SharedLog {
                 let len = std::str::from_utf8(len).ok()?.parse().ok()?;
                 Some(Told::Again(Published { serial: wire::serial(epoch, place)?, len }))
             }
+            (b"behind", []) => Some(Told::Behind),
+            (b"fenced", []) => Some(Told::Fenced),
+            (b"bare", []) => Some(Told::Bare),
             _ => None,
         };
         let log = self.clone();
@@ -262,10 +343,12 @@ impl SharedLog {
             log.0.tally.append(told.as_ref().map(|told| match told {
                 Told::Kept { .. } => Outcome::Kept,
                 Told::Again(_) => Outcome::Again,
+                Told::Behind | Told::Bare => Outcome::Behind,
+                Told::Fenced => Outcome::Fenced,
             }));
             done(told);
         });
-        inner.appends.call(Call { script: APPEND, keys: keys.all(), args, repeats: true, done });
+        inner.appends.call(Call { script: APPEND, keys: script_keys, args, repeats: true, done });
     }
 
     /// Publishes an entry that is not kept, behind everything that was appended here before; at most once.
@@ -291,7 +374,7 @@ impl SharedLog {
     fn read(&self, channel: &ChannelName, seen: Option<Serial>, slice: Slice, done: Done<Found>) {
         let keys = Keys::of(channel);
         let (age, _) = self.bounds(channel);
-        let Slice { from, to, is_forwards, entries, bytes } = slice;
+        let Slice { from, to, is_forwards, entries, bytes, with_members } = slice;
         let mut args = seen_args(seen);
         args.extend([
             age.to_string().into(),
@@ -300,16 +383,24 @@ impl SharedLog {
             Bytes::from_static(if is_forwards { b"f" } else { b"b" }),
             entries.to_string().into(),
             bytes.to_string().into(),
+            Bytes::from_static(if with_members { b"1" } else { b"" }),
         ]);
-        let channel = channel.clone();
+        let (channel, here) = (channel.clone(), self.0.node);
         let found = move |parts: &[Bytes]| {
-            let (standing, entries) = parts.split_at_checked(4)?;
-            let [epoch, head, floor, more] = standing else { return None };
+            let (standing, rest) = parts.split_at_checked(6)?;
+            let [epoch, head, floor, more, judged, touched] = standing else { return None };
+            let (members, rest) = counted(rest)?;
+            let (counts, entries) = counted(rest)?;
+            let life = wire::serial(epoch, head)?.epoch();
             let entries = entries.iter().map(|bytes| Written::parse(bytes.clone())?.link(&channel));
             Some(Found {
                 head: wire::serial(epoch, head)?,
                 floor: wire::place(floor)?,
                 has_more: &more[..] == b"1",
+                judged: wire::place(judged)?,
+                is_touched: &touched[..] == b"1",
+                members: members::read(&channel, life, here, members)?,
+                counts: usage::read_all(counts)?,
                 entries: entries.collect::<Option<_>>()?,
             })
         };
@@ -332,7 +423,31 @@ impl SharedLog {
 impl Slice {
     fn after(position: Serial, bytes: usize) -> Self {
         let from = format!("({}", keys::id(position.place()));
-        Self { from, to: "+".to_owned(), is_forwards: true, entries: limits::REPLICA_ENTRIES, bytes }
+        Self {
+            from,
+            to: "+".to_owned(),
+            is_forwards: true,
+            entries: limits::REPLICA_ENTRIES,
+            bytes,
+            with_members: false,
+        }
+    }
+}
+
+/// A number, and behind it so many parts; then the rest.
+fn counted(parts: &[Bytes]) -> Option<(&[Bytes], &[Bytes])> {
+    let (count, rest) = parts.split_first()?;
+    rest.split_at_checked(std::str::from_utf8(count).ok()?.parse().ok()?)
+}
+
+/// What the topic of a channel tells; none: it is not understood.
+fn hears_of(bytes: Bytes) -> Option<News> {
+    match bytes.split_first()? {
+        (b'c', counts) => {
+            let (node, counts) = counts.split_at_checked(8)?;
+            Some(News::Counted(lease::read_node(node)?, Usage::read(counts)?))
+        }
+        _ => Some(News::Published(Written::parse(bytes)?)),
     }
 }
 

@@ -1,23 +1,24 @@
 //! The copy that a node has of a channel: its newest minutes in memory, the rest in Redis.
 
-use std::{fmt, sync::Arc, task::Poll, time::Duration};
+use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc, task::Poll, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::{Found, SharedLog, Slice, keys};
+use super::{Found, SharedLog, Slice, Touched, keys, messages::Listed};
 use crate::{
     core::{
         dedupe::Known,
-        history::{self, Direction, Page, Query},
+        history::{self, Direction, Kind, Page, Query},
         message::Entry,
-        operation::MessageRef,
+        operation::{Latest, MessageRef},
         replay::{self, Choice, Past, Portion, Read, Wanted},
-        serial::{Mint, Serial},
+        serial::{Epoch, Mint, Serial},
+        summaries::Annotated,
         window::{Bounds, Gap},
     },
     ids::ChannelName,
     limits,
-    log::{AnnotatedRead, ChannelLog, Later, MessageRead, PageRead, kept::KeptWindow},
+    log::{AnnotatedRead, ChannelLog, Later, MessageRead, PageRead, disk::encoding, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -37,6 +38,13 @@ impl Replica {
 
     fn last(&self) -> Option<Serial> {
         self.window.lock().last()
+    }
+
+    fn read_message(&self, target: MessageRef, done: impl FnOnce(Result<Touched, StoreError>) + Send + 'static) {
+        let one = move |read: Result<HashMap<MessageRef, Touched>, _>| {
+            done(read.map(|mut read| read.remove(&target).unwrap_or_default()));
+        };
+        self.log.messages(&self.channel, vec![target], Box::new(one));
     }
 }
 
@@ -82,21 +90,20 @@ impl ChannelLog for Replica {
             }
         };
         let (done, choice) = (later(), Arc::clone(choice));
+        let (log, channel) = (self.log.clone(), self.channel.clone());
         let read = move |found: Result<Found, StoreError>| match (found, wanted) {
             (Err(_), _) => Err(Gap::Expired),
             (Ok(found), Wanted::After(position)) => {
                 found.is_whole_after(position)?;
-                if found.has_more {
-                    return Err(Gap::TooLong);
-                }
-                Ok(found.entries.iter().filter_map(|linked| choice.of(&linked.entry)).collect())
+                if found.has_more { Err(Gap::TooLong) } else { Ok(found.entries()) }
             }
-            (Ok(found), Wanted::Last(now, rewind)) => {
-                let entries: Vec<_> = found.entries.into_iter().map(|linked| linked.entry).collect();
-                Ok(choice.of_all(&history::rewind(entries.iter(), now, rewind).0))
-            }
+            (Ok(found), Wanted::Last(now, rewind)) => Ok(history::rewind(found.entries().iter(), now, rewind).0),
         };
-        self.log.read(&self.channel, self.last(), slice, Box::new(move |found| done(read(found))));
+        let read = move |found| match read(found) {
+            Ok(entries) => log.complete(&channel, entries, move |entries| done(Ok(choice.of_all(&entries)))),
+            Err(gap) => done(Err(gap)),
+        };
+        self.log.read(&self.channel, self.last(), slice, Box::new(read));
         Poll::Pending
     }
 
@@ -107,25 +114,63 @@ impl ChannelLog for Replica {
 
     /// From Redis: whatever was acknowledged at any node is on it.
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
-        let asked =
-            Asked { log: self.log.clone(), channel: self.channel.clone(), query: query.clone(), seen: self.last() };
+        let asked = Asked {
+            log: self.log.clone(),
+            channel: self.channel.clone(),
+            query: query.clone(),
+            seen: self.last(),
+            epoch: self.window.lock().epoch(),
+        };
         // A serial never differs from the time of its entry.
         let (first, last) = query.places(0);
         asked.read_on(Page::default(), [keys::id(first), keys::id(last)], later());
         Poll::Pending
     }
 
-    /// Nothing is changed while several nodes share a log, so it is what is kept here.
-    fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
-        Poll::Ready(Ok(self.window.lock().newest(target)))
+    /// What is not here is read from Redis.
+    fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        let window = self.window.lock();
+        if target.serial.epoch() != window.epoch() {
+            return Poll::Ready(Ok(None));
+        }
+        if let Some(latest) = window.settled(target) {
+            return Poll::Ready(Ok(Some(latest)));
+        }
+        let done = later();
+        self.read_message(target, move |read| done(read.map(|touched| touched.latest(target, None))));
+        Poll::Pending
+    }
+
+    fn at_hand(&self, target: MessageRef) -> Option<Latest> {
+        self.window.lock().settled(target)
     }
 
     fn annotated_lately(&self) -> Vec<MessageRef> {
-        Vec::new()
+        self.window.lock().annotated_lately()
     }
 
-    fn annotated(&self, target: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
-        Poll::Ready(Ok(self.window.lock().annotated(target)))
+    fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        let window = self.window.lock();
+        if target.serial.epoch() != window.epoch() {
+            return Poll::Ready(Ok(None));
+        }
+        if let Some(annotated) = window.annotated(target) {
+            return Poll::Ready(Ok(Some(annotated)));
+        }
+        let done = later();
+        self.read_message(target, move |read| done(read.map(|touched| touched.annotated(target))));
+        Poll::Pending
+    }
+
+    fn keep_summary(&mut self, target: MessageRef, annotated: &Annotated) {
+        let body = encoding::encode_summary(&annotated.summary);
+        self.log.keep(&self.channel, Listed::Annotations, target, annotated.upto, body);
+    }
+
+    fn keep_whole(&mut self, append: &Arc<Entry>) {
+        if let (Some(operation), Some(body)) = (append.operation(), encoding::encode_whole(append)) {
+            self.log.keep(&self.channel, Listed::Versions, operation.target, append.serial.place(), body);
+        }
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {
@@ -142,11 +187,22 @@ impl ChannelLog for Replica {
 impl Slice {
     fn newest(entries: usize) -> Self {
         let entries = entries.min(limits::REPLICA_ENTRIES);
-        Self { from: "-".into(), to: "+".into(), is_forwards: false, entries, bytes: limits::REPLICA_BYTES }
+        Self {
+            from: "-".into(),
+            to: "+".into(),
+            is_forwards: false,
+            entries,
+            bytes: limits::REPLICA_BYTES,
+            with_members: false,
+        }
     }
 }
 
 impl Found {
+    fn entries(&self) -> Vec<Arc<Entry>> {
+        self.entries.iter().map(|linked| Arc::clone(&linked.entry)).collect()
+    }
+
     /// # Errors
     /// A [`Gap`]: entries behind the position are missing.
     fn is_whole_after(&self, position: Serial) -> Result<(), Gap> {
@@ -163,6 +219,7 @@ struct Asked {
     channel: ChannelName,
     query: Query,
     seen: Option<Serial>,
+    epoch: Epoch,
 }
 
 impl Asked {
@@ -170,7 +227,7 @@ impl Asked {
     fn read_on(self, mut page: Page, [from, to]: [String; 2], done: Box<dyn FnOnce(PageRead) + Send>) {
         let is_forwards = self.query.direction == Direction::Forwards;
         let (entries, bytes) = (limits::REPLICA_ENTRIES, limits::BACKLOG_PORTION);
-        let slice = Slice { from: from.clone(), to: to.clone(), is_forwards, entries, bytes };
+        let slice = Slice { from: from.clone(), to: to.clone(), is_forwards, entries, bytes, with_members: false };
         let (log, channel, seen) = (self.log.clone(), self.channel.clone(), self.seen);
         let found = move |found: Result<Found, StoreError>| {
             let found = match found {
@@ -183,11 +240,11 @@ impl Asked {
             }
             for linked in &found.entries {
                 if self.query.take(&mut page, &linked.entry, |_| None).is_break() {
-                    return done(Ok(Some(page)));
+                    return self.renew(page, found.is_touched, done);
                 }
             }
             match found.entries.last().filter(|_| found.has_more) {
-                None => done(Ok(Some(page))),
+                None => self.renew(page, found.is_touched, done),
                 Some(last) => {
                     let next = format!("({}", keys::id(last.entry.serial.place()));
                     let range = if is_forwards { [next, to] } else { [from, next] };
@@ -196,6 +253,31 @@ impl Asked {
             }
         };
         log.read(&channel, seen, slice, Box::new(found));
+    }
+}
+
+impl Asked {
+    /// Shows the messages of a page as they are now, with what their annotations come to.
+    fn renew(self, mut page: Page, is_touched: bool, done: Box<dyn FnOnce(PageRead) + Send>) {
+        if !is_touched || self.query.kind != Kind::Messages {
+            return done(Ok(Some(page)));
+        }
+        let target = |(entry, index): &(Arc<Entry>, usize)| Latest { entry: Arc::clone(entry), index: *index }.target();
+        let is_own = |target: &MessageRef| target.serial.epoch() == self.epoch;
+        let targets = page.items.iter().map(target).filter(is_own).collect();
+        let renew = move |known: Result<HashMap<MessageRef, Touched>, StoreError>| {
+            let known = match known {
+                Ok(known) => known,
+                Err(error) => return done(Err(error)),
+            };
+            page.renew(|target| known.get(&target)?.latest(target, None));
+            let digest = |target| known.get(&target).and_then(|touched: &Touched| touched.annotated(target));
+            let Ok(()) = page.summarise(|target| -> Result<_, Infallible> {
+                Ok(digest(target).map(|annotated| annotated.summary.digest()).filter(|digest| !digest.is_empty()))
+            });
+            done(Ok(Some(page)));
+        };
+        self.log.messages(&self.channel, targets, Box::new(renew));
     }
 }
 
@@ -229,21 +311,25 @@ impl Past for ReplicaPast {
         }
         let (done, choice) = (later(), Arc::clone(choice));
         let slice = Slice { to: keys::id(upto.place()), ..Slice::after(after, limits::BACKLOG_PORTION) };
+        let (log, channel) = (self.log.clone(), self.channel.clone());
         let read = move |found: Result<Found, StoreError>| {
-            let found = found.map_err(|_| Gap::Expired)?;
-            found.is_whole_after(after)?;
-            let mut portion = Portion::after(after);
-            for linked in &found.entries {
-                if portion.take(&linked.entry, &choice).is_break() {
-                    return Ok(portion);
+            let found = match found.map_err(|_| Gap::Expired) {
+                Ok(found) => found,
+                Err(gap) => return done(Err(gap)),
+            };
+            if let Err(gap) = found.is_whole_after(after) {
+                return done(Err(gap));
+            }
+            let upto = (!found.has_more).then_some(upto);
+            log.complete(&channel, found.entries(), move |entries| {
+                let mut portion = Portion::after(after);
+                if !entries.iter().any(|entry| portion.take(entry, &choice).is_break()) {
+                    portion.upto = upto.unwrap_or(portion.upto);
                 }
-            }
-            if !found.has_more {
-                portion.upto = upto;
-            }
-            Ok(portion)
+                done(Ok(portion));
+            });
         };
-        self.log.read(&self.channel, seen, slice, Box::new(move |found| done(read(found))));
+        self.log.read(&self.channel, seen, slice, Box::new(read));
         Poll::Pending
     }
 }

@@ -9,6 +9,8 @@ use crate::store::StoreError;
 pub struct Tally {
     kept: AtomicU64,
     again: AtomicU64,
+    behind: AtomicU64,
+    fenced: AtomicU64,
     late: AtomicU64,
     failed: AtomicU64,
     catch_ups: AtomicU64,
@@ -20,6 +22,10 @@ pub struct Tally {
 pub(super) enum Outcome {
     Kept,
     Again,
+    /// It was judged by too little, and is judged again.
+    Behind,
+    /// The lease of this node was over.
+    Fenced,
 }
 
 impl Tally {
@@ -27,6 +33,8 @@ impl Tally {
         let counter = match outcome {
             Ok(Outcome::Kept) => &self.kept,
             Ok(Outcome::Again) => &self.again,
+            Ok(Outcome::Behind) => &self.behind,
+            Ok(Outcome::Fenced) => &self.fenced,
             Err(StoreError::Late) => &self.late,
             Err(_) => &self.failed,
         };
@@ -43,9 +51,16 @@ impl Tally {
     }
 
     /// Appends, by what they came to.
-    pub fn appends(&self) -> [(&'static str, u64); 4] {
-        [("kept", &self.kept), ("again", &self.again), ("late", &self.late), ("failed", &self.failed)]
-            .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
+    pub fn appends(&self) -> [(&'static str, u64); 6] {
+        let counters = [
+            ("kept", &self.kept),
+            ("again", &self.again),
+            ("behind", &self.behind),
+            ("fenced", &self.fenced),
+            ("late", &self.late),
+            ("failed", &self.failed),
+        ];
+        counters.map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
     }
 
     /// How often a channel has read what it missed.

@@ -51,8 +51,8 @@ impl Written {
 
     /// The entry and its place in the log.
     pub fn link(self, channel: &ChannelName) -> Option<Linked> {
-        let (previous, serial) = (self.previous, self.serial);
-        Some(Linked { previous, entry: Arc::new(self.entry(channel, serial)?) })
+        let Self { previous, serial, node, .. } = self;
+        Some(Linked { previous, node, entry: Arc::new(self.entry(channel, serial)?) })
     }
 
     /// The entry at a position; its time is the one that it was published at.

@@ -1,23 +1,25 @@
 //! How a channel follows a log that other nodes write to as well: what it hears, what it reads because it was late or lost, and
 //! the break when it cannot go on.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
-    actors::channels::channel::Channel,
+    actors::channels::{channel::Channel, operations::Task},
     core::{
         chain::{Broken, Chain, Linked, Tail},
-        command::Now,
+        command::{Effect, Now},
         message::Entry,
+        operation::{Latest, MessageRef},
         serial::Serial,
         window::Gap,
     },
+    error::Fault,
     limits,
     log::{
         Done, StoreError,
-        shared::{Joined, News, Written},
+        shared::{Joined, News, Touched, Written},
     },
 };
 
@@ -34,6 +36,11 @@ struct CaughtUp(Result<Tail, StoreError>);
 #[rtype(result = "()")]
 struct Rejoined(Result<Joined, StoreError>);
 
+/// The message of an append that waits to be delivered, as it was before; none: it could not be read.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Completed(Option<Latest>);
+
 pub(super) fn hears(channel: Addr<Channel>) -> impl Fn(News) + Send + 'static {
     // What finds the mailbox full is missed, and read when the next one does not link.
     move |news| drop(channel.try_send(Heard(news)))
@@ -44,19 +51,19 @@ impl Channel {
     pub(in crate::actors::channels) fn ask_log(&mut self, ctx: &Context<Self>) {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
         if let Some(after) = shared.chain.ask() {
-            shared.asks_again = false;
+            shared.held.asks_again = false;
             let channel = ctx.address();
             shared.log.tail(self.state.name(), after, Box::new(move |tail| channel.do_send(CaughtUp(tail))));
         }
     }
 
     /// Takes what links, and looks again later when something is late.
-    fn advance(&mut self, taken: Result<Vec<Arc<Entry>>, Broken>, ctx: &mut Context<Self>) {
+    fn advance(&mut self, taken: Result<Vec<Linked>, Broken>, ctx: &mut Context<Self>) {
         let now = self.now();
         match taken {
             Ok(entries) => {
-                for entry in entries {
-                    self.take(now, entry, ctx);
+                for linked in entries {
+                    self.take(now, linked, ctx);
                 }
                 self.look_later(now, ctx);
             }
@@ -64,13 +71,55 @@ impl Channel {
         }
     }
 
-    fn take(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+    fn take(&mut self, now: Now, Linked { node, entry, .. }: Linked, ctx: &mut Context<Self>) {
+        let Some(shared) = &mut self.shared else { return };
+        let node = (shared.log.node() != node).then_some(node);
+        if entry.is_judged() {
+            shared.judged = entry.serial.place();
+        }
         self.was_used = true;
-        self.state.take(now, &entry);
+        let lost = self.state.follow(now, &entry, node);
+        self.recall_annotated(&entry, ctx);
+        let is_known = self.complete(&entry);
         let mut later = || -> Done<()> { Box::new(drop) };
         // A copy is never refused.
         let _ = self.log.append(now.uptime, Arc::clone(&entry), &mut later);
-        self.hand_out(now, entry, ctx);
+        // An entry that tells an owner has nothing to show.
+        if !is_known {
+            self.carry_out([Effect::Complete(entry)], ctx);
+        } else if !entry.is_empty() {
+            self.hand_out(now, entry, ctx);
+        }
+        if let Some(lost) = lost {
+            self.line_up(Task::Enter(lost), ctx);
+        }
+    }
+
+    /// Finds out what an append has made of its message; false: the message has to be read.
+    fn complete(&self, entry: &Entry) -> bool {
+        let Some(append) = entry.operation().filter(|operation| !operation.is_complete()) else { return true };
+        let Some(latest) = self.log.at_hand(append.target) else { return false };
+        append.grow(&latest, Some(&self.worker.broker.accounts.app(self.state.name().app())));
+        true
+    }
+
+    /// Reads the message of an append, which is delivered then, and whatever comes behind it after it.
+    pub(in crate::actors::channels) fn complete_first(&mut self, append: Arc<Entry>, ctx: &Context<Self>) {
+        let (Some(shared), Some(operation)) = (&self.shared, append.operation()) else { return };
+        let (target, place, channel) = (operation.target, append.serial.place(), ctx.address());
+        let read = move |read: Result<HashMap<MessageRef, Touched>, StoreError>| {
+            let known = read.ok().and_then(|read| read.get(&target)?.latest(target, Some(place)));
+            channel.do_send(Completed(known));
+        };
+        shared.log.messages(self.state.name(), vec![target], Box::new(read));
+        self.commit_queue.reading(Effect::Complete(append));
+    }
+
+    /// What other nodes have annotated is told here as well: what is not known of it is read.
+    fn recall_annotated(&mut self, entry: &Entry, ctx: &mut Context<Self>) {
+        let mut targets: Vec<_> = entry.annotations().iter().map(|annotation| annotation.target).collect();
+        targets.retain(|target| self.state.annotated(*target).is_none());
+        self.recall_summaries(targets, ctx);
     }
 
     pub(super) fn hand_out(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
@@ -78,6 +127,15 @@ impl Channel {
             true => self.deliver(now, entry, ctx),
             false => self.commit_queue.kept(entry),
         }
+    }
+
+    /// Who waited until the log was read goes on.
+    fn log_was_read(&mut self, read: Result<(), Fault>, ctx: &mut Context<Self>) {
+        if let Some(shared) = &mut self.shared {
+            shared.held.awaits_log = false;
+        }
+        self.release_held(ctx);
+        self.resume_line(read, ctx);
     }
 
     fn look_later(&mut self, now: Now, ctx: &mut Context<Self>) {
@@ -133,7 +191,7 @@ impl Channel {
     pub(super) fn kept(&mut self, previous: Serial, entry: Entry, ctx: &mut Context<Self>) {
         let now = self.now();
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
-        let taken = shared.chain.push(now.uptime, Linked { previous, entry: Arc::new(entry) });
+        let taken = shared.chain.push(now.uptime, Linked { previous, node: shared.log.node(), entry: Arc::new(entry) });
         self.advance(taken, ctx);
     }
 }
@@ -145,7 +203,11 @@ impl Handler<Heard> for Channel {
         match news {
             _ if self.retired => {}
             News::Published(written) => self.published_elsewhere(written, ctx),
-            News::Missed => self.ask_log(ctx),
+            News::Counted(node, counts) => self.counted_elsewhere(node, counts, ctx),
+            News::Missed => {
+                self.ask_log(ctx);
+                self.tell_own_counts(ctx);
+            }
         }
     }
 }
@@ -163,9 +225,9 @@ impl Handler<CaughtUp> for Channel {
                 let taken = shared.chain.caught_up(now.uptime, tail);
                 let is_whole = taken.is_err() || shared.chain.head().place() >= head.place();
                 self.advance(taken, ctx);
-                let is_enough = is_whole && !self.shared.as_ref().is_some_and(|shared| shared.asks_again);
+                let is_enough = is_whole && !self.shared.as_ref().is_some_and(|shared| shared.held.asks_again);
                 match is_enough {
-                    true => self.release_held(ctx),
+                    true => self.log_was_read(Ok(()), ctx),
                     // It was read in part, or too early.
                     false => self.ask_log(ctx),
                 }
@@ -174,10 +236,26 @@ impl Handler<CaughtUp> for Channel {
                 tracing::debug!(%error, "a channel cannot catch up with its log yet");
                 shared.chain.failed(now.uptime);
                 shared.is_away = true;
-                self.release_held(ctx);
+                self.log_was_read(Err(Fault::Busy), ctx);
                 self.look_later(now, ctx);
             }
         }
+    }
+}
+
+impl Handler<Completed> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Completed(known): Completed, ctx: &mut Self::Context) {
+        let now = self.now();
+        if let Some(Effect::Complete(entry)) = self.commit_queue.read() {
+            if let (Some(append), Some(latest)) = (entry.operation(), known) {
+                append.grow(&latest, Some(&self.worker.broker.accounts.app(self.state.name().app())));
+            }
+            // What cannot be read is told as it was appended.
+            self.deliver(now, entry, ctx);
+        }
+        self.release(ctx);
     }
 }
 
@@ -185,21 +263,33 @@ impl Handler<Rejoined> for Channel {
     type Result = ();
 
     fn handle(&mut self, Rejoined(joined): Rejoined, ctx: &mut Self::Context) {
+        let now = self.now();
         let Some(shared) = &mut self.shared else { return };
         shared.is_joining = false;
         match joined {
-            Ok(Joined { head, log }) => {
+            Ok(Joined { head, judged, log, members, counts }) => {
                 shared.is_away = false;
                 tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
                 shared.chain = Chain::new(head);
+                shared.judged = judged;
                 self.log = log;
+                let elsewhere = shared.seating.learn(shared.log.node(), counts);
+                shared.seating.forget_told();
+                self.state.set_elsewhere(elsewhere);
+                let lost = self.state.restore(now.uptime, members);
                 let breaks = self.state.restart(head, Gap::Expired);
                 self.carry_out(breaks, ctx);
+                for lost in lost {
+                    self.line_up(Task::Enter(lost), ctx);
+                }
+                self.expire_in_time(ctx);
+                self.tell_own_counts(ctx);
                 // What was published while it was being read was not taken.
                 self.ask_log(ctx);
             }
             Err(error) => {
                 tracing::debug!(%error, "a channel cannot be joined anew yet");
+                self.resume_line(Err(Fault::Busy), ctx);
                 ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.rejoin(ctx));
             }
         }

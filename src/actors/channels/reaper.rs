@@ -1,0 +1,82 @@
+//! Renews the lease of this node, and lets the members of dead ones leave (`docs/design/cluster.md §3`).
+//!
+//! The live node that is lowest in order does it at once, the others if that one has not done it by the next time. Twice does no
+//! harm: whoever comes second finds nobody.
+
+use std::{collections::HashSet, sync::Arc};
+
+use actix::{Context, Handler, Message};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{
+    actors::{
+        broker::Broker,
+        channels::{channel::Channel, operations::Task},
+    },
+    ids::NodeId,
+    log::{Done, StoreError, shared::SharedLog},
+};
+
+/// To be woken each [`crate::limits::LEASE_RENEWAL`].
+pub struct Reaper {
+    broker: Arc<Broker>,
+    log: SharedLog,
+    /// Who was dead the last time.
+    dead: Mutex<HashSet<NodeId>>,
+}
+
+/// The node is dead: what it has in the channel goes.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Reap(NodeId);
+
+impl Reaper {
+    /// None: this server is alone.
+    pub fn new(broker: &Arc<Broker>) -> Option<Self> {
+        let log = broker.log.shared()?;
+        Some(Self { broker: Arc::clone(broker), log, dead: Mutex::default() })
+    }
+
+    pub async fn wake(&self) {
+        let renewed = match answer(|done| self.log.renew(done)).await {
+            Ok(renewed) => renewed,
+            Err(error) => return tracing::debug!(%error, "the lease of this node was not renewed"),
+        };
+        let before = std::mem::replace(&mut *self.dead.lock(), renewed.dead.iter().copied().collect());
+        for node in renewed.dead {
+            if renewed.lowest == self.log.node() || before.contains(&node) {
+                self.reap(node).await;
+            }
+        }
+    }
+
+    async fn reap(&self, node: NodeId) {
+        let channels = answer(|done| self.log.owned(node, done)).await.unwrap_or_default();
+        tracing::warn!(%node, channels = channels.len(), "a node of the cluster is gone; its members leave");
+        for name in channels {
+            // Where there is no room for the channel now, there may be the next time.
+            if let Ok(channel) = self.broker.directory.channel(&name, &self.broker, None) {
+                channel.do_send(Reap(node));
+            }
+        }
+    }
+}
+
+/// Waits for what the log calls back with.
+async fn answer<T: Send + 'static>(ask: impl FnOnce(Done<T>)) -> Result<T, StoreError> {
+    let (told, answer) = oneshot::channel();
+    ask(Box::new(|outcome| drop(told.send(outcome))));
+    answer.await.unwrap_or(Err(StoreError::Closed))
+}
+
+impl Handler<Reap> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Reap(node): Reap, ctx: &mut Context<Self>) {
+        if !self.retired && !self.operations.reaps(node) {
+            self.note_opened(ctx);
+            self.line_up(Task::Reap { node, is_read: false }, ctx);
+        }
+    }
+}

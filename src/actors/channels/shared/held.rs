@@ -1,0 +1,130 @@
+//! Commands that wait until the log has been read once more, or has given a seat; and what comes behind them.
+
+use std::collections::VecDeque;
+
+use actix::{Context, Handler, Message};
+
+use super::Shared;
+use crate::{
+    actors::channels::{channel::Channel, undone::Command},
+    core::command::{Attach, Start},
+    error::Fault,
+};
+
+#[derive(Default)]
+pub(super) struct Held {
+    /// In their order; with the first of them the log was asked.
+    commands: VecDeque<Waiting>,
+    /// One of them waits until the log was read.
+    pub awaits_log: bool,
+    /// It came when the log was being read already.
+    pub asks_again: bool,
+    /// They are being carried out: none of them is held again.
+    is_releasing: bool,
+}
+
+struct Waiting {
+    needs_seat: bool,
+    carry_out: Box<dyn FnOnce(&mut Channel, &mut Context<Channel>)>,
+}
+
+impl Held {
+    pub fn seats(&self) -> usize {
+        self.commands.iter().filter(|waiting| waiting.needs_seat).count()
+    }
+}
+
+impl Shared {
+    /// The position is one of this log that is not here yet: its client has been at another node.
+    fn is_behind(&self, start: &Start) -> bool {
+        let head = self.chain.head();
+        matches!(start, Start::After(Some(after)) if after.epoch() == head.epoch() && after.place() > head.place())
+    }
+
+    /// Where an attachment begins now that the log was read: a position that is not in it is none.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn judge(&self, start: Start) -> Result<Start, Fault> {
+        match self.is_behind(&start) {
+            true if self.is_away => Err(Fault::Busy),
+            true => Ok(Start::After(None)),
+            false => Ok(start),
+        }
+    }
+
+    /// Whatever comes now waits behind others.
+    pub fn is_holding(&self) -> bool {
+        !self.held.commands.is_empty() && !self.held.is_releasing && !self.is_joining
+    }
+}
+
+impl Channel {
+    /// Keeps a command until those before it are carried out.
+    pub(in crate::actors::channels) fn hold<M>(&mut self, command: M)
+    where
+        M: Message<Result = ()> + 'static,
+        Self: Handler<M, Result = ()>,
+    {
+        self.hold_for(command, false);
+    }
+
+    fn hold_for<M>(&mut self, command: M, needs_seat: bool)
+    where
+        M: Message<Result = ()> + 'static,
+        Self: Handler<M, Result = ()>,
+    {
+        if let Some(shared) = &mut self.shared {
+            let carry_out = Box::new(move |channel: &mut Self, ctx: &mut Context<Self>| {
+                Self::handle(channel, command, ctx);
+            });
+            shared.held.commands.push_back(Waiting { needs_seat, carry_out });
+        }
+    }
+
+    /// An attach may have to wait until the log has been read, or has given a seat; none: it waits.
+    pub(in crate::actors::channels) fn unless_held(
+        &mut self,
+        command: Command<Attach>,
+        ctx: &mut Context<Self>,
+    ) -> Option<Command<Attach>> {
+        let (Some(shared), Some(attach)) = (&mut self.shared, &command.body) else { return Some(command) };
+        if shared.held.is_releasing || shared.is_joining {
+            return Some(command);
+        }
+        let needs_seat = attach.rules.is_some() && !self.state.is_attached(attach.id);
+        let wants_seat = needs_seat && self.state.counted() >= shared.seating.seats();
+        let is_behind = shared.is_behind(&attach.start);
+        if shared.held.commands.is_empty() && !is_behind && !wants_seat {
+            return Some(command);
+        }
+        shared.held.asks_again |= is_behind;
+        shared.held.awaits_log |= is_behind;
+        let cap = attach.rules.as_ref().map_or(0, |rules| rules.cap());
+        self.hold_for(command, needs_seat);
+        if is_behind {
+            self.ask_log(ctx);
+        }
+        if needs_seat {
+            self.ask_for_seats(cap, ctx);
+        }
+        None
+    }
+
+    /// Carries out what was held, up to the first that has to wait for something else.
+    pub(super) fn release_held(&mut self, ctx: &mut Context<Self>) {
+        while let Some(shared) = &mut self.shared {
+            let is_ready = !shared.held.awaits_log && shared.seating.is_answered() || shared.is_joining;
+            let Some(waiting) = shared.held.commands.front().filter(|_| is_ready) else { return };
+            if waiting.needs_seat && shared.seating.may_give_more(self.state.counted()) && !shared.is_joining {
+                return self.ask_for_seats(0, ctx);
+            }
+            let Some(waiting) = shared.held.commands.pop_front() else { return };
+            shared.held.is_releasing = true;
+            (waiting.carry_out)(self, ctx);
+            if let Some(shared) = &mut self.shared {
+                shared.held.is_releasing = false;
+            }
+        }
+    }
+}
