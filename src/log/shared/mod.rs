@@ -28,19 +28,19 @@ use crate::{
     log::{ChannelLog, Log, StoreError, disk::RetentionOf, memory::MemoryLog},
 };
 
-mod tally;
 mod keys;
 mod lease;
 pub mod nodes;
 mod replica;
+mod tally;
 mod wire;
 
-use tally::{Outcome, Tally};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
 use nodes::Nodes;
 use replica::Replica;
+use tally::{Outcome, Tally};
 pub use wire::Written;
 
 const SCRIPTS: &[&str] = &[
