@@ -37,7 +37,7 @@ struct Waiting {
     source: Source,
     publish: Publish,
     asker: Option<Asker>,
-    /// None: it does not wait for another.
+    /// None: it has not had to wait yet.
     charge: Option<Charge>,
 }
 
@@ -102,15 +102,12 @@ impl Channel {
         self.pay_for_the_last();
     }
 
-    /// What has to wait is charged to the app. The first waits for no other, and only for as long as the log takes.
+    /// What has to wait, for those before it or for the log, is charged to the app.
     fn pay_for_the_last(&mut self) {
-        if self.operations.len() < 2 {
-            return;
-        }
-        let account = self.worker.broker.accounts.app(self.state.name().app());
         let Some(last) = self.operations.waiting.back_mut() else {
             return;
         };
+        let account = self.worker.broker.accounts.app(self.state.name().app());
         match account.charge(Kind::Inbound, last.publish.body.cost()) {
             Ok(charge) => last.charge = Some(charge),
             Err(full) => {

@@ -12,7 +12,10 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use crate::{
-    actors::channels::{channel::Channel, commit_queue::Asker},
+    actors::{
+        accounts::{Charge, Full, Kind},
+        channels::{channel::Channel, commit_queue::Asker},
+    },
     core::{
         chain::Chain,
         command::Start,
@@ -67,6 +70,8 @@ struct Asked {
     entry: Entry,
     /// None: nobody wants to know.
     asker: Option<Asker>,
+    /// Of the app.
+    _charge: Charge,
 }
 
 type Held = Box<dyn FnOnce(&mut Channel, &mut Context<Channel>)>;
@@ -162,8 +167,10 @@ impl Channel {
             Body::Objects(_) => return Err(Fault::NotShared { what: "objects" }),
             Body::Messages(_) | Body::Presence(_) | Body::Occupancy(_) | Body::Summary(_) => {}
         }
-        let (content, head) = (draft.content, shared.chain.head());
-        let entry = Entry::of(draft, head, self.worker.broker.clock.now());
+        let (content, head, broker) = (draft.content, shared.chain.head(), &self.worker.broker);
+        let entry = Entry::of(draft, head, broker.clock.now());
+        let account = broker.accounts.app(entry.channel.app());
+        let charge = account.charge(Kind::Inbound, entry.cost()).map_err(Full::to_fault)?;
         shared.last.0 += 1;
         let (ticket, channel) = (shared.last, ctx.address());
         if entry.is_ephemeral {
@@ -173,7 +180,7 @@ impl Channel {
             let done: Done<Told> = Box::new(move |told| channel.do_send(Answered(ticket, told.map(Some))));
             shared.log.append(&entry, content, head, done);
         }
-        shared.asked.push_back(Asked { ticket, entry, asker: None });
+        shared.asked.push_back(Asked { ticket, entry, asker: None, _charge: charge });
         Ok(Publishing::Asked(ticket))
     }
 
