@@ -103,7 +103,8 @@ async fn members_that_nobody_reads() {
             raw.attack(&frames).await;
             Some(raw)
         };
-        let mut held = siege.crowd(attack).await;
+        // Each of them has the server write a mebibyte of members twenty times.
+        let mut held = siege.some(super::OF_ONE_ADDRESS, attack).await;
         held.push(keeper);
         held
     })
