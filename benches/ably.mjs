@@ -12,7 +12,7 @@ import { createRequire } from 'node:module';
 import { startApp } from '../tests/sdk/app.mjs';
 
 const { WebSocket } = createRequire(new URL('../tests/sdk/package.json', import.meta.url))('ws');
-const [MESSAGE, ATTACH, ATTACHED, ACK] = [15, 10, 11, 1];
+const [MESSAGE, OBJECT, ATTACH, ATTACHED, ACK] = [15, 19, 10, 11, 1];
 const IN_FLIGHT = 50;
 
 const unlimited = { LETSHARE_LIMITS_PUBLISHES_PER_SECOND: '0', LETSHARE_LIMITS_PUBLISH_BURST: '1000000', LETSHARE_SERVER_WORKERS: '1' };
@@ -36,6 +36,7 @@ class Reader {
       this.count += 1;
       this.bytes += text.length;
     } else if (text.includes(`"action":${ATTACHED},`)) this.attached?.();
+    else if (/"action":20,.*"channelSerial":"\d+:"/.test(text)) this.isSynced = true;
   }
 
   static async overWebSocket(channel, params) {
@@ -99,6 +100,12 @@ class Publisher {
   async send(channel, message) {
     while (this.#serial - this.#answered >= IN_FLIGHT) await new Promise((wake) => this.#waiting.push(wake));
     this.socket.send(JSON.stringify({ action: MESSAGE, msgSerial: this.#serial, channel, messages: [message] }));
+    this.#serial += 1;
+  }
+
+  async sendObject(channel, item) {
+    while (this.#serial - this.#answered >= IN_FLIGHT) await new Promise((wake) => this.#waiting.push(wake));
+    this.socket.send(JSON.stringify({ action: OBJECT, msgSerial: this.#serial, channel, state: [item] }));
     this.#serial += 1;
   }
 
@@ -174,6 +181,40 @@ const close = (readers) => readers.forEach((reader) => reader.close());
   const none = await cost('some', filtered, 2_000, other, 0);
   show('1,000 subscribers', `without a filter ${us(whole)}`, `with one that takes it ${us(some)}`, `ratio ${(some / whole).toFixed(2)}`, `with one that does not ${us(none)}`);
   close([...plain, ...filtered]);
+}
+{
+  const modes = 'object_subscribe,object_publish';
+  const id = 'counter:bench@1';
+  const increment = { operation: { action: 4, objectId: id, counterInc: { number: 1 } } };
+  const set = (n) => ({ operation: { action: 1, objectId: 'root', mapSet: { key: `key ${n}`, value: { string: 'x'.repeat(20) } } } });
+  const kept = async () => Number(/letshare_kept_bytes\{kind="objects"\} (\d+)/.exec(await (await fetch(`${app.server.http}/metrics`, { headers: { accept: 'text/plain' } })).text())?.[1] ?? 0);
+  for (const channel of ['counted', 'persisted:counted']) {
+    const figures = [];
+    for (const subscribers of [0, 1, 100]) {
+      const readers = await many(subscribers, () => Reader.overWebSocket(channel, { modes }));
+      const [from, before] = [Date.now(), await cpu()];
+      for (let n = 0; n < 4_000; n += 1) await publisher.sendObject(channel, increment);
+      await publisher.settle();
+      const seconds = (Date.now() - from) / 1_000;
+      figures.push(`${subscribers} subscribers ${us(((await cpu()) - before) / 4_000)} and ${Math.round(4_000 / seconds)} a second`);
+      close(readers);
+    }
+    show(`4,000 increments of one counter of ${channel}`, ...figures);
+  }
+  const before = await kept();
+  for (let n = 0; n < 10_000; n += 1) await publisher.sendObject('map', set(n));
+  await publisher.settle();
+  const memory = ((await kept()) - before) / 10_000;
+  const attach = async () => {
+    const reader = await Reader.overWebSocket('map', { modes });
+    while (!reader.isSynced) await new Promise((next) => setTimeout(next, 1));
+    reader.close();
+  };
+  await attach();
+  const from = await cpu();
+  for (let n = 0; n < 100; n += 1) await attach();
+  const attached = ((await cpu()) - from) / 100;
+  show('a map of 10,000 entries of 20 bytes', `${Math.round(memory)} bytes charged for each`, `an attach with all of them ${us(attached)}`);
 }
 publisher.socket.terminate();
 await app.stop();

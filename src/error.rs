@@ -110,7 +110,7 @@ reply_table! {
         #[error("a key over plain HTTP is not allowed here; use TLS or a token")]
         KeyWithoutTls => (40103, 401),
         #[error(
-            "timestamp: the token request was signed {seconds} s {side} by this server's clock; at most 120 s are allowed"
+            "Timestamp not current: the token request was signed {seconds} s {side} by this server's clock; at most 120 s are allowed"
         )]
         TimestampNotCurrent { seconds: u64, side: &'static str } => (40104, 401),
         #[error("the nonce of the token request was used before; sign a new request with another one")]
@@ -208,7 +208,7 @@ reply_table! {
         TooManyConnects { why: Box<str> } => (80021, 429),
         #[error("{why}")]
         NoRoom { why: Box<str> } => (50003, 503),
-        #[error("the connection key is not valid")]
+        #[error("invalid connection key")]
         InvalidConnectionKey => (80018, 400),
         #[error("messages came faster than they were read")]
         ReaderTooSlow => (80020, 400),

@@ -35,6 +35,12 @@ impl Timestamp {
         let instant = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
         instant.to_string()
     }
+
+    /// The inverse, of any offset and fraction. None: it is no moment since 1970.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let instant: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(instant.as_millisecond()).ok().map(Self)
+    }
 }
 
 impl fmt::Display for Timestamp {

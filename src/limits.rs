@@ -44,9 +44,6 @@ pub const NODE_ANSWER: Duration = Duration::from_secs(2);
 pub const CONNECTION_ROW: Duration = Duration::from_mins(3);
 pub const CONNECTION_ROW_AGAIN: Duration = Duration::from_mins(1);
 
-/// Revocations that the nodes of a cluster share, of all keys.
-pub const SHARED_REVOCATIONS: usize = 200_000;
-
 /// The parts that the rows of connections are divided into.
 pub const CONNECTION_PARTS: u32 = 64;
 
@@ -206,7 +203,9 @@ pub const OBJECT_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
 /// Objects that were not changed for so long are kept on disk no longer.
 pub const OBJECTS_UNUSED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// Maps that are shown inside each other, in an answer to a request; a deeper one is shown by its id.
+/// Keys of a path, and maps that are shown inside each other in an answer to a request; a deeper one is shown by its id. And
+/// how many entries the paths of one request may take a look at.
+pub const OBJECTS_VISITED: usize = 100_000;
 pub const OBJECTS_NESTED: usize = 64;
 
 /// What the nonce of an object that a client creates has at least, in characters.

@@ -17,6 +17,7 @@ mod liveness;
 mod metachannels;
 mod mutable;
 mod names;
+mod objects;
 mod occupancy;
 mod order;
 mod positions;

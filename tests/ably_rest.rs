@@ -14,6 +14,7 @@ mod history;
 mod identity;
 mod mutable;
 mod negotiation;
+mod objects;
 mod presence;
 mod publish;
 mod realtime;

@@ -15,6 +15,7 @@ mod folder;
 mod full;
 mod ground;
 mod mutable;
+mod objects;
 mod order;
 mod presence;
 mod restart;

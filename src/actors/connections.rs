@@ -138,6 +138,11 @@ impl Connections {
         }
     }
 
+    pub fn is_open(&self, connection: ConnectionId) -> bool {
+        let all = self.0.lock();
+        all.known.get(&connection).is_some_and(|known| matches!(known.reach, Reach::Open(_)))
+    }
+
     /// Those that are open, of one of so many parts.
     pub fn open_of_part(&self, part: u64, parts: u64) -> Vec<(ConnectionId, Owner)> {
         let all = self.0.lock();

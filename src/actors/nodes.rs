@@ -42,17 +42,17 @@ enum Asked {
 
 /// Answers the other nodes from now on, and tells them of the connections that are open here.
 pub fn attend(broker: &Arc<Broker>, nodes: &Nodes) {
-    let (listening, answering) = (Arc::downgrade(broker), nodes.clone());
+    let listening = Arc::downgrade(broker);
     nodes.on_word(move |word| {
         let Some(broker) = listening.upgrade() else { return };
         match word {
             Word::Look(connection) => broker.look_at(connection),
-            Word::Question(question) => drop(tokio::spawn(answer(broker, answering.clone(), question))),
+            Word::Question(question) => drop(tokio::spawn(answer(broker, question))),
         }
     });
 }
 
-async fn answer(broker: Arc<Broker>, nodes: Nodes, question: Question) -> Option<()> {
+async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
     let answer = match serde_json::from_slice(&question.body).ok()? {
         Asked::Channels { app, prefix, after, limit } => {
             let limit = limit.min(limits::PAGE_ITEMS_MAX + 1);
@@ -68,7 +68,7 @@ async fn answer(broker: Arc<Broker>, nodes: Nodes, question: Question) -> Option
             serde_json::to_vec(&(intervals, page.has_more))
         }
     };
-    nodes.answer(&question, &answer.ok()?);
+    broker.nodes()?.answer(&question, &answer.ok()?);
     None
 }
 
@@ -78,12 +78,24 @@ impl Broker {
         self.log.shared().map(|log| log.nodes().clone())
     }
 
-    /// A transport has opened a connection, or its client is known by now: whoever had it at another node loses it.
+    /// A transport has opened a connection, or its client is known by now: whoever had it at another node loses it. What Redis does
+    /// not take is tried again for as long as the connection is open here.
     pub fn claim_connection(self: &Arc<Self>, id: ConnectionId, owner: &Owner) {
-        if let Some(nodes) = self.nodes() {
-            let lost = self.unless_here(id);
-            nodes.claim(id, owner.app, owner.client_id.as_ref(), lost);
-        }
+        let Some(nodes) = self.nodes() else { return };
+        let (broker, claimed) = (Arc::downgrade(self), owner.clone());
+        nodes.claim(id, owner.app, owner.client_id.as_ref(), move |standing| {
+            let Some(broker) = broker.upgrade() else { return };
+            match standing {
+                Ok(Standing::Here) => {}
+                Ok(Standing::Elsewhere) => broker.connections.moved(id),
+                Err(_) => drop(tokio::spawn(async move {
+                    tokio::time::sleep(limits::NODE_BEAT).await;
+                    if broker.connections.is_open(id) {
+                        broker.claim_connection(id, &claimed);
+                    }
+                })),
+            }
+        });
     }
 
     /// A connection has ended for good.
@@ -153,10 +165,10 @@ impl Broker {
     }
 
     /// What is done when a connection turns out to be elsewhere.
-    fn unless_here(self: &Arc<Self>, id: ConnectionId) -> impl FnOnce(Standing) + Send + 'static {
+    fn unless_here(self: &Arc<Self>, id: ConnectionId) -> impl FnOnce(Result<Standing, StoreError>) + Send + 'static {
         let broker = Arc::downgrade(self);
         move |standing| {
-            if let (Standing::Elsewhere, Some(broker)) = (standing, broker.upgrade()) {
+            if let (Ok(Standing::Elsewhere), Some(broker)) = (standing, broker.upgrade()) {
                 broker.connections.moved(id);
             }
         }

@@ -307,7 +307,8 @@ impl AppStats {
     }
 
     fn is_used(&self) -> bool {
-        self.connections > 0 || self.channels > 0 || self.current.iter().any(Option::is_some)
+        let is_there = self.connections > 0 || self.channels > 0;
+        is_there || self.traffic != Traffic::default() || self.current.iter().any(Option::is_some)
     }
 }
 

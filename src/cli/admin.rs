@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Report;
 use crate::config::Config;
 use client::{Client, Fault};
-use table::Table;
+use table::{Table, printable};
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -223,7 +223,8 @@ fn shown(event: &str, data: &Value) -> String {
         (other, _) => other.to_string(),
     };
     let words = [time, event.to_owned(), action, text("clientId"), text("name"), body];
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ")
+    let words = words.iter().filter(|word| !word.is_empty()).map(|word| printable(word));
+    words.collect::<Vec<_>>().join("  ")
 }
 
 fn hash() -> Result<String, Fault> {

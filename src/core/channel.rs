@@ -16,7 +16,7 @@ use crate::{
         dedupe::{Content, Known, Published, Seen, Verdict},
         message::{Body, Draft, Entry, EntryId},
         modes::Modes,
-        objects::{Action, Kept, ObjectOperation, Objects, Row, Snapshot},
+        objects::{Action, Changes, Kept, ObjectOperation, Objects, Snapshot},
         occupancy::Occupancy,
         operation::{Annotation, MessageRef},
         presence::{MemberList, Members, PresenceAction},
@@ -162,11 +162,10 @@ impl ChannelState {
     pub fn withdraw(&mut self, entry: &Entry) {
         self.seen.withdraw(&entry.id);
         self.versions.withdrawn(entry);
-        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
-            summaries.withdrawn(entry);
-        }
-        if let (Body::Objects(_), Some(objects)) = (&entry.body, &mut self.objects) {
-            objects.told();
+        match &entry.body {
+            Body::Annotations(_) => self.summaries.iter_mut().for_each(|summaries| summaries.withdrawn(entry)),
+            Body::Objects(_) => self.objects.iter_mut().for_each(|objects| objects.withdrawn()),
+            _ => {}
         }
         if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
             self.unsettled = self.head();
@@ -364,24 +363,21 @@ impl ChannelState {
         let entry = Arc::new(Entry::of(draft, serial, timestamp));
         self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published: Published::of(&entry) });
         self.members.apply(&entry);
-        match (&entry.body, &mut self.summaries) {
-            (Body::Operation(_), _) => self.versions.stamped(&entry),
-            (Body::Annotations(_), Some(summaries)) => summaries.stamped(&entry),
+        match &entry.body {
+            Body::Operation(_) => self.versions.stamped(&entry),
+            Body::Annotations(_) => self.summaries.iter_mut().for_each(|summaries| summaries.stamped(&entry)),
+            Body::Objects(operations) => self.objects.iter_mut().for_each(|objects| objects.stamped(operations)),
             _ => {}
-        }
-        if let (Body::Objects(operations), Some(objects)) = (&entry.body, &mut self.objects) {
-            objects.stamped(operations);
         }
         entry
     }
 
     /// The log has `entry`. Entries are taken in the log's order, each once.
     pub fn take(&mut self, now: Now, entry: &Entry) {
-        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
-            summaries.take(now.uptime, entry);
-        }
-        if let (Body::Objects(_), Some(objects)) = (&entry.body, &mut self.objects) {
-            objects.take(entry);
+        match &entry.body {
+            Body::Annotations(_) => self.summaries.iter_mut().for_each(|summaries| summaries.take(now.uptime, entry)),
+            Body::Objects(_) => self.objects.iter_mut().for_each(|objects| objects.take(entry)),
+            _ => {}
         }
         // What this channel has stamped itself, or taken before, it knows.
         if let Order::Given(head) = &mut self.order
@@ -487,15 +483,9 @@ impl ChannelState {
         self.objects.as_mut().map(|objects| objects.snapshot())
     }
 
-    /// What of the objects is to be kept, since it was last asked; with `all` everything. And the newest operation in it.
-    pub fn object_rows(&mut self, all: bool) -> Option<(Serial, Vec<Row>)> {
-        let objects = self.objects.as_mut()?;
-        let mut rows = objects.take_rows();
-        if all {
-            rows = objects.all_rows();
-        }
-        let upto = objects.upto()?;
-        (!rows.is_empty()).then_some((upto, rows))
+    /// What of the objects is to be kept ([`Objects::changes`]).
+    pub fn object_changes(&mut self, all: bool) -> Option<Changes> {
+        self.objects.as_mut()?.changes(all)
     }
 
     /// The occupancy, to be delivered and not kept.

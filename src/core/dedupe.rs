@@ -121,10 +121,9 @@ impl Content {
     fn of_chosen(body: &Body) -> Self {
         let mut hash = FixedState::default().build_hasher();
         match body {
-            // What is done to objects may come with other ids of new objects when it comes again.
-            Body::Messages(_) | Body::Presence(_) | Body::Objects(_) | Body::Occupancy(_) | Body::Summary(_) => {
-                return Self(0);
-            }
+            Body::Messages(_) | Body::Presence(_) | Body::Occupancy(_) | Body::Summary(_) => return Self(0),
+            // Paths may lead to other objects when it comes again.
+            Body::Objects(_) => return Self(1),
             Body::Operation(operation) => (operation.target, operation.change).hash(&mut hash),
             Body::Annotations(annotations) => {
                 for annotation in annotations {

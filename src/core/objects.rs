@@ -23,7 +23,7 @@ use crate::{
 pub use {
     id::{ObjectId, Type},
     object::{Head, MapEntry, Object, Shape},
-    pool::{Kept, Objects, Row, Snapshot},
+    pool::{Changes, Kept, Objects, Row, Snapshot},
 };
 
 /// Where operations get their serials, as clients know it: one log orders all of a channel, so there is one site
@@ -179,3 +179,6 @@ impl ObjectOperation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

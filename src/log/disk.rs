@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
-    core::{objects::Row, serial::Serial},
+    core::objects::Changes,
     ids::{AppId, ChannelName},
     log::{ChannelLog, Done, Later, Log, ObjectsRead, memory::MemoryLog},
     store::{
@@ -230,8 +230,8 @@ impl Log for DiskLog {
         Poll::Pending
     }
 
-    fn keep_objects(&self, channel: &ChannelName, upto: Serial, rows: &[Row], done: Done<()>) {
-        objects::keep(&self.engine, channel, upto, rows, done);
+    fn keep_objects(&self, channel: &ChannelName, changes: &Changes, done: Done<()>) {
+        objects::keep(&self.engine, channel, changes, done);
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -8,10 +8,10 @@ use crate::{
         dedupe::Known,
         history::{Page, Query},
         message::Entry,
-        objects::{Kept, Row},
+        objects::{Changes, Kept},
         operation::{Latest, MessageRef},
         replay::{Choice, Found, Past, Wanted},
-        serial::{Mint, Serial},
+        serial::Mint,
         summaries::Annotated,
     },
     ids::{AppId, ChannelName},
@@ -62,8 +62,8 @@ pub trait Log: Send + Sync {
         Poll::Ready(Ok(Kept::default()))
     }
 
-    /// Keeps changes of the objects of a channel, which have every operation up to `upto`.
-    fn keep_objects(&self, _channel: &ChannelName, _upto: Serial, _rows: &[Row], done: Done<()>) {
+    /// Keeps changes of the objects of a channel, if what they go on from is kept.
+    fn keep_objects(&self, _channel: &ChannelName, _changes: &Changes, done: Done<()>) {
         done(Ok(()));
     }
 

@@ -15,6 +15,7 @@ async fn the_status_of_a_channel() {
     assert_eq!(response.status, 200, "{response:?}");
     let expected = json!({
         "channelId": "persisted:presence_fixtures",
+        "name": "persisted:presence_fixtures",
         "status": {"isActive": true, "occupancy": {"metrics": zeros}},
     });
     assert_eq!(response.json(), expected);

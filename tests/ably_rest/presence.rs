@@ -48,6 +48,11 @@ async fn some_of_them() {
     let connection = response.json()[0]["connectionId"].as_str().expect("a connection").to_owned();
     let target = format!("{CHANNEL}/presence?connectionId={connection}");
     assert!(clients(&sandbox.get(&target).await).contains(&"client_int".to_owned()));
+    // As ably-ruby names them.
+    let response = sandbox.get(&format!("{CHANNEL}/presence?client_id=client_int&connection_id={connection}")).await;
+    assert_eq!(clients(&response), ["client_int"]);
+    let response = sandbox.get(&format!("{CHANNEL}/presence?connection_id=does.not.exist")).await;
+    assert_eq!(clients(&response), Vec::<String>::new());
     let response = sandbox.get(&format!("{CHANNEL}/presence?clientId=nobody")).await;
     assert_eq!(clients(&response), Vec::<String>::new());
 }

@@ -37,6 +37,17 @@ async fn one_message_and_several() {
     assert_eq!(history[2].get("connectionId"), None);
 }
 
+/// The other address of a publish, of ably-ruby.
+#[tokio::test]
+async fn published_to_the_older_path() {
+    let mut sandbox = Sandbox::start().await;
+    let response = sandbox.post("/channels/room/publish", &json!({"name": "one"})).await;
+    assert_eq!(response.status, 201, "{response:?}");
+    assert_eq!(names(&sandbox.history("room").await), ["one"]);
+    let response = sandbox.get("/channels/room/publish").await;
+    assert_refused(&response, 405, 40500);
+}
+
 /// §1.3: serials since version 5.
 #[tokio::test]
 async fn older_versions_get_no_serials() {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{PASSWORD, server};
 use crate::support::{Client, Server};
@@ -16,20 +17,20 @@ struct Said {
     err: String,
 }
 
-fn admin(server: &Server, arguments: &[&str]) -> Command {
-    let folder = std::env::temp_dir().join(format!("letshare-admin-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("password");
+/// The command, and the folder that it runs in.
+fn admin(server: &Server, arguments: &[&str]) -> (Command, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("password");
     std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_letshare-server"));
-    command.env_clear().current_dir(&folder).arg("admin");
+    command.env_clear().current_dir(folder.path()).arg("admin");
     command.args(["--url", &format!("http://{}", server.address), "--password-file", file.to_str().unwrap()]);
     command.args(arguments);
-    command
+    (command, folder)
 }
 
 async fn run(server: &Server, arguments: &[&str]) -> Said {
-    let mut command = admin(server, arguments);
+    let (mut command, _folder) = admin(server, arguments);
     let out = tokio::task::spawn_blocking(move || command.output().expect("it runs")).await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: out.status.code(), out: text(out.stdout), err: text(out.stderr) }
@@ -66,7 +67,8 @@ async fn tables_for_people_and_json_for_programs() {
 #[tokio::test]
 async fn tail_says_what_is_published_as_it_comes() {
     let server = server(|config| config.ably.local_key = true);
-    let mut child = admin(&server, &["tail", "demo"]).stdout(Stdio::piped()).spawn().expect("it runs");
+    let (mut command, _folder) = admin(&server, &["tail", "demo"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut anna = Client::join(&server, "anna:1", "demo").await;
     let read = tokio::task::spawn_blocking(move || {

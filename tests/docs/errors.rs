@@ -59,5 +59,5 @@ fn tables() -> String {
 
 /// As people read it: `{limit}` stands for a number, `{why}` for words.
 fn text(source: &str) -> String {
-    CONTINUED.replace_all(source, "").replace("\\\"", "\"").replace('|', "\\|").replace('{', "*").replace('}', "*")
+    CONTINUED.replace_all(source, "").replace("\\\"", "\"").replace('|', "\\|").replace(['{', '}'], "*")
 }

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 46] = [
+const WORKS: [(&str, &[&str]); 47] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -113,6 +113,15 @@ const WORKS: [(&str, &[&str]); 46] = [
             "tests/sdk/annotations.test.mjs",
         ],
     ),
+    (
+        "Ably: LiveObjects: maps and counters that clients change together, also by HTTP",
+        &[
+            "ably_realtime::objects::operations_are_acknowledged_heard_and_kept",
+            "ably_rest::objects::objects_are_changed_and_shown_by_id_and_by_path",
+            "persistence::objects::a_restart_forgets_no_object",
+            "tests/sdk/objects.test.mjs",
+        ],
+    ),
     ("Ably: occupancy", &["ably_realtime::occupancy::occupancy_is_told_at_first_and_on_change"]),
     (
         "Ably: status and list of channels",
@@ -213,8 +222,7 @@ const WORKS: [(&str, &[&str]); 46] = [
 ];
 
 /// What does not work yet, and what the path of a test would say that shows it.
-const MISSING: [(&str, &[&str]); 3] = [
-    ("Ably: LiveObjects", &["live_object", "ably_realtime::objects"]),
+const MISSING: [(&str, &[&str]); 2] = [
     ("Ably: push notifications", &["ably_rest::push"]),
     (
         "several servers on one Redis: presence, occupancy, changes of messages",

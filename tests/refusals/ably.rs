@@ -40,6 +40,16 @@ async fn rest() {
         ("GET", "/channels/a/messages?limit=x", &all, "", 400, ["invalid parameter limit", "allowed: "]),
         ("DELETE", path, &all, "", 405, ["does not have the method", "GET, HEAD, POST"]),
         ("GET", "/channels/a/nothing", &all, "", 404, ["path", "not found"]),
+        ("POST", "/channels/a/object", &all, r#"{"counterInc":{"number":1}}"#, 400, ["needs", "an objectId or a path"]),
+        (
+            "POST",
+            "/channels/a/object",
+            &all,
+            r#"{"path":"x","mapSet":{"key":"a"}}"#,
+            400,
+            ["mapSet.value", "found nothing"],
+        ),
+        ("GET", "/channels/a/object?path=x", &all, "", 400, ["the path leads to nothing", "x"]),
         ("GET", "/comet/some-key/recv", &all, "", 410, ["no comet conversation", "connect again"]),
         ("GET", "/sse?channels=a", &all, "", 400, ["protocol version (v or X-Ably-Version)", "a number from 1"]),
     ] {

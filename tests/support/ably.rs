@@ -34,6 +34,8 @@ pub mod action {
     pub const MESSAGE: u64 = 15;
     pub const SYNC: u64 = 16;
     pub const AUTH: u64 = 17;
+    pub const OBJECT: u64 = 19;
+    pub const OBJECT_SYNC: u64 = 20;
     pub const ANNOTATION: u64 = 21;
 }
 
@@ -42,12 +44,15 @@ pub mod flag {
     pub const HAS_PRESENCE: u64 = 1;
     pub const HAS_BACKLOG: u64 = 2;
     pub const RESUMED: u64 = 4;
+    pub const HAS_OBJECTS: u64 = 128;
     pub const PRESENCE: u64 = 1 << 16;
     pub const PUBLISH: u64 = 1 << 17;
     pub const SUBSCRIBE: u64 = 1 << 18;
     pub const PRESENCE_SUBSCRIBE: u64 = 1 << 19;
     pub const ANNOTATION_PUBLISH: u64 = 1 << 21;
     pub const ANNOTATION_SUBSCRIBE: u64 = 1 << 22;
+    pub const OBJECT_SUBSCRIBE: u64 = 1 << 24;
+    pub const OBJECT_PUBLISH: u64 = 1 << 25;
 }
 
 /// An app with its keys, made by `POST /apps`.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use tokio::sync::oneshot;
 
 use crate::{
     actors::{
@@ -60,6 +61,8 @@ pub struct Channel {
     pub(in crate::actors) commit_queue: CommitQueue,
     /// Operations on messages that wait for what is known of them.
     pub(in crate::actors) operations: Operations,
+    /// Requests that wait until the objects are read.
+    pub(in crate::actors) asked_for_objects: Vec<oneshot::Sender<Result<(), Fault>>>,
     /// Changes of objects that are on their way to the disk, and whether some were not kept.
     pub(in crate::actors) keeping: usize,
     pub(in crate::actors) is_unkept: bool,
@@ -175,6 +178,7 @@ impl Channel {
             telling: None,
             commit_queue: CommitQueue::default(),
             operations: Operations::default(),
+            asked_for_objects: Vec::new(),
             keeping: 0,
             is_unkept: false,
             counting: false,
@@ -353,7 +357,7 @@ impl Channel {
         self.ask_log(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0) && self.operations.is_empty();
-        let is_kept = self.keeping == 0 && !self.is_unkept;
+        let is_kept = self.keeping == 0 && !self.is_unkept && self.asked_for_objects.is_empty();
         if is_empty && is_kept && self.state.is_idle() && self.commit_queue.is_empty() && is_answered {
             self.retired = true;
             ctx.cancel_future(self.sweeping);

@@ -1,8 +1,9 @@
 //! The objects of a channel and the disk: they are read when somebody needs them, and kept behind the log.
 
-use std::task::Poll;
+use std::{mem, task::Poll};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
+use tokio::sync::oneshot;
 
 use crate::{
     actors::channels::{channel::Channel, undone::Undone},
@@ -14,10 +15,17 @@ use crate::{
     log::{Done, ObjectsRead, StoreError},
 };
 
-/// What was read of the objects, for who attaches.
+/// What was read of the objects.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Read(ObjectsRead);
+struct Read(ObjectsRead, Whom);
+
+/// Whom they are read for.
+#[derive(Clone, Copy)]
+enum Whom {
+    Attached,
+    Requests,
+}
 
 /// Changes are on disk, or are not.
 #[derive(Message)]
@@ -25,21 +33,47 @@ struct Read(ObjectsRead);
 struct Written(Result<(), StoreError>);
 
 /// Sends a channel what was read for it; when the reader fails, that it could not be read.
-struct Reading(Addr<Channel>, Option<ObjectsRead>);
+struct Reading(Addr<Channel>, Whom, Option<ObjectsRead>);
 
 impl Reading {
-    fn finish(mut self, read: ObjectsRead) {
-        self.1 = Some(read);
+    fn later(channel: Addr<Channel>, whom: Whom) -> Box<dyn FnOnce(ObjectsRead) + Send> {
+        let mut reading = Self(channel, whom, None);
+        Box::new(move |read| {
+            // All of it, or what is dropped unread would not be told.
+            let reading = &mut reading;
+            reading.2 = Some(read);
+        })
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.do_send(Read(self.1.take().unwrap_or(Err(StoreError::Closed))));
+        self.0.do_send(Read(self.2.take().unwrap_or(Err(StoreError::Closed)), self.1));
     }
 }
 
 impl Channel {
+    /// Whether the objects could be read, when that is known.
+    pub(super) fn read_objects_for_requests(&mut self, ctx: &Context<Self>) -> oneshot::Receiver<Result<(), Fault>> {
+        let (asker, known) = oneshot::channel();
+        self.asked_for_objects.push(asker);
+        if self.asked_for_objects.len() == 1 {
+            let mut later = || Reading::later(ctx.address(), Whom::Requests);
+            if let Poll::Ready(read) = self.worker.broker.log.objects(self.state.name(), &mut later) {
+                self.tell_requests(read);
+            }
+        }
+        known
+    }
+
+    fn tell_requests(&mut self, read: ObjectsRead) {
+        let outcome = self.learn_objects(read);
+        for asker in mem::take(&mut self.asked_for_objects) {
+            // The request may have ended.
+            let _ = asker.send(outcome.clone());
+        }
+    }
+
     pub(super) fn has_to_read_objects(&self, attached: &Attached) -> bool {
         let wants = attached.subscription.filter.modes.has(Modes::OBJECT_SUBSCRIBE);
         wants && !self.state.knows_objects() && self.shared.is_none()
@@ -47,10 +81,7 @@ impl Channel {
 
     /// Reads the objects for who attaches; whatever comes behind that waits.
     pub(super) fn read_objects_for(&mut self, effect: Effect, ctx: &mut Context<Self>) {
-        let mut later = || -> Box<dyn FnOnce(ObjectsRead) + Send> {
-            let reading = Reading(ctx.address(), None);
-            Box::new(move |read| reading.finish(read))
-        };
+        let mut later = || Reading::later(ctx.address(), Whom::Attached);
         match self.worker.broker.log.objects(self.state.name(), &mut later) {
             Poll::Ready(read) => self.attach_with_objects(effect, read, ctx),
             Poll::Pending => {
@@ -84,7 +115,7 @@ impl Channel {
     /// Hands what has changed to the disk. Nobody waits for that: the log has it, and what is not kept is kept at the next sweep.
     pub(super) fn keep_objects(&mut self, is_sweep: bool, ctx: &Context<Self>) {
         let all = is_sweep && self.is_unkept;
-        let Some((upto, rows)) = self.state.object_rows(all) else {
+        let Some(changes) = self.state.object_changes(all) else {
             return;
         };
         if self.is_unkept && !all {
@@ -94,14 +125,17 @@ impl Channel {
         self.keeping += 1;
         let channel = ctx.address();
         let done: Done<()> = Box::new(move |outcome| channel.do_send(Written(outcome)));
-        self.worker.broker.log.keep_objects(self.state.name(), upto, &rows, done);
+        self.worker.broker.log.keep_objects(self.state.name(), &changes, done);
     }
 }
 
 impl Handler<Read> for Channel {
     type Result = ();
 
-    fn handle(&mut self, Read(read): Read, ctx: &mut Self::Context) {
+    fn handle(&mut self, Read(read, whom): Read, ctx: &mut Self::Context) {
+        if let Whom::Requests = whom {
+            return self.tell_requests(read);
+        }
         if let Some(effect) = self.commit_queue.read() {
             self.attach_with_objects(effect, read, ctx);
             self.release(ctx);

@@ -4,7 +4,7 @@
 use std::{convert::identity, sync::Arc, task::Poll};
 
 use actix::{
-    Addr, Context, Handler, Message, ResponseFuture,
+    Addr, AsyncContext as _, Context, Handler, Message, ResponseFuture,
     dev::{MessageResponse, OneshotSender, ToEnvelope},
 };
 use tokio::sync::oneshot;
@@ -18,7 +18,8 @@ use crate::{
         command::Publish,
         dedupe::Published,
         history::{Page, Query},
-        objects::{Objects, Snapshot},
+        message::{Entry, EntryId},
+        objects::Snapshot,
         occupancy::Occupancy,
         operation::{Latest, MessageRef},
         presence::{MembersPage, MembersQuery},
@@ -29,7 +30,7 @@ use crate::{
     },
     error::Fault,
     ids::{ChannelName, ClientId},
-    log::{AnnotatedRead, MessageRead, ObjectsRead, PageRead},
+    log::{AnnotatedRead, MessageRead, PageRead},
     store::StoreError,
 };
 
@@ -61,8 +62,14 @@ pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
 
 /// The objects as they are.
 #[derive(Message)]
-#[rtype(result = "Result<Arc<Snapshot>, Fault>")]
-pub(in crate::actors) struct ObjectsNow;
+#[rtype(result = "Result<ObjectsFound, Fault>")]
+pub(in crate::actors) struct ObjectsNow(Option<EntryId>);
+
+/// The objects, and what was published by the id that was asked for, if that was lately.
+pub struct ObjectsFound {
+    pub objects: Arc<Snapshot>,
+    pub published: Option<Arc<Entry>>,
+}
 
 /// Some of those present.
 #[derive(Message)]
@@ -197,12 +204,12 @@ impl Broker {
         ask(self.directory.channel(name, self, None)?, SummaryOf(message, client)).await
     }
 
-    /// The objects of a channel as they are.
+    /// The objects of a channel as they are, and what was done to them lately by this id.
     ///
     /// # Errors
     /// [`Fault::NotShared`], or they cannot be read.
-    pub async fn objects(self: &Arc<Self>, name: &ChannelName) -> Result<Arc<Snapshot>, Fault> {
-        ask(self.directory.channel(name, self, None)?, ObjectsNow).await
+    pub async fn objects(self: &Arc<Self>, name: &ChannelName, id: Option<EntryId>) -> Result<ObjectsFound, Fault> {
+        ask(self.directory.channel(name, self, None)?, ObjectsNow(id)).await
     }
 
     /// A page of those present.
@@ -359,7 +366,7 @@ impl Handler<SummaryOf> for Channel {
 }
 
 impl Handler<ObjectsNow> for Channel {
-    type Result = Answered<Arc<Snapshot>>;
+    type Result = Answered<ObjectsFound>;
 
     fn handle(&mut self, question: ObjectsNow, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
@@ -370,16 +377,16 @@ impl Handler<ObjectsNow> for Channel {
         }
         self.note_opened(ctx);
         if let Some(objects) = self.state.objects() {
-            return Answered::Now(Ok(objects));
+            let ObjectsNow(id) = question;
+            let of_id = |id: EntryId| self.log.recent().into_iter().rev().find(|entry| entry.id == id);
+            let published = id.and_then(of_id).filter(|entry| !entry.objects().is_empty());
+            return Answered::Now(Ok(ObjectsFound { objects, published }));
         }
-        // Nobody changes them, so the channel itself need not know them.
-        let finish = |read: ObjectsRead| match read {
-            Ok(kept) => Ok(Objects::restored(kept, None).snapshot()),
-            Err(error) => Err(unreadable("the objects of a channel", &error)),
-        };
-        let recent = self.log.recent();
-        let with_recent = move |read: ObjectsRead| finish(read.map(|kept| kept.with(recent)));
-        by_log(|later| self.worker.broker.log.objects(self.state.name(), later), with_recent)
+        let (read, this) = (self.read_objects_for_requests(ctx), ctx.address());
+        Answered::Later(Box::pin(async move {
+            read.await.unwrap_or(Err(Fault::Busy))?;
+            ask(this, question).await
+        }))
     }
 }
 

@@ -43,6 +43,16 @@ async fn minutes_add_up_over_runs() {
     assert_eq!(read(&stats, app, Unit::Month, true, 1).await, (vec![333], false));
 }
 
+/// Whoever asks has the numbers of one app written down; those of the others are not lost.
+#[actix_rt::test]
+async fn asking_for_one_app_keeps_the_others() {
+    let stats = Stats::new(Some(FaultyDisk::default().store()), Clock::manual(NOON)).start();
+    let (app, other) = (AppId::random(), AppId::random());
+    stats.send(Counted(FastMap::from_iter([(app, traffic(1)), (other, traffic(2))]))).await.unwrap();
+    assert_eq!(read(&stats, app, Unit::Minute, true, 10).await.0, [1]);
+    assert_eq!(read(&stats, other, Unit::Minute, true, 10).await.0, [2]);
+}
+
 #[actix_rt::test]
 async fn minutes_and_hours_go_when_their_time_is_over() {
     let store = FaultyDisk::default().store();

@@ -34,13 +34,17 @@ impl<'a> Table<'a> {
     }
 }
 
-/// What clients say of themselves may hold anything: nothing of it moves the terminal's cursor.
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    printable(&text)
+}
+
+/// What clients say may hold anything: nothing of it moves the terminal's cursor.
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -32,7 +32,7 @@ pub enum Shape {
         cleared: Option<MessageRef>,
     },
     Counter {
-        /// The first value, which clients are told apart (§10.5).
+        /// The first value, which clients are told apart (`docs/protocols/ably.md §10.5`).
         created: Option<f64>,
         sum: f64,
     },
@@ -114,6 +114,12 @@ impl Object {
         if let Some(before) = self.entries.insert(key.clone(), entry) {
             self.bytes -= before.cost(&key);
         }
+    }
+
+    /// The same of an entry that is kept no more.
+    #[cfg(test)]
+    pub(super) fn remove(&mut self, key: &ByteString) {
+        self.bytes -= self.entries.remove(key).map_or(0, |entry| entry.cost(key));
     }
 
     /// Applies an operation, if it is newer than the last one (RTLO4a).

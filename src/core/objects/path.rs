@@ -1,9 +1,14 @@
 //! Paths through the maps of a channel, from key to key: `a.b`, `\.` for a dot in a key, `*` for every key
 //! (`docs/protocols/ably.md §10.8`).
 
+use std::collections::HashSet;
+
 use bytestring::ByteString;
 
-use crate::core::objects::{ObjectId, Snapshot, Value};
+use crate::{
+    core::objects::{ObjectId, Snapshot, Value},
+    limits,
+};
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +59,20 @@ pub enum Place<'a> {
 
 impl Snapshot {
     /// All places that a path leads to from an object that there is; each place once for each way.
-    pub fn follow<'a>(&'a self, from: &'a ObjectId, steps: &[Step]) -> Vec<Place<'a>> {
+    ///
+    /// None: it is longer than [`limits::OBJECTS_NESTED`], or takes a look at more entries than `left`.
+    pub fn follow<'a>(&'a self, from: &'a ObjectId, steps: &[Step], left: &mut usize) -> Option<Vec<Place<'a>>> {
+        if steps.len() > limits::OBJECTS_NESTED {
+            return None;
+        }
         let mut places = vec![Place::Object(from)];
         for step in steps {
             let mut next = Vec::new();
             for place in places {
                 let Place::Object(id) = place else { continue };
                 let Some(object) = self.get(id) else { continue };
+                let seen = if *step == Step::Every { object.entries().len() } else { 1 };
+                *left = left.checked_sub(seen)?;
                 match step {
                     Step::Key(key) => {
                         let value = object.entries().get(key).and_then(|entry| entry.value.as_ref());
@@ -70,14 +82,14 @@ impl Snapshot {
                 }
             }
             // Many ways lead to one object; one is enough.
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             next.retain(|place| match place {
                 Place::Object(id) => seen.insert(*id),
                 Place::Value(_) => true,
             });
             places = next;
         }
-        places
+        Some(places)
     }
 
     /// None: it is an object that is deleted.

@@ -1,7 +1,7 @@
 //! All objects of a channel: what its log says about them, and what is kept of that.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     mem,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -21,7 +21,7 @@ use crate::{
         serial::Serial,
         wire::{FORMATS, Slot},
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::Timestamp,
     limits,
 };
@@ -83,6 +83,15 @@ impl Kept {
     }
 }
 
+/// What is to be kept of the objects, up to an operation.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// What they go on from; none: they do not depend on what is kept, or nothing is.
+    pub from: Option<Serial>,
+    pub upto: Serial,
+    pub rows: Vec<Row>,
+}
+
 /// A change of what is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
@@ -100,14 +109,14 @@ pub struct Objects {
     pool: Arc<Pool>,
     /// Made for who asked last; gone with the next change.
     snapshot: Option<Arc<Snapshot>>,
-    /// Operations on their way into the log: entries with some, objects that they make, and by how many bytes all of them let
-    /// objects grow.
-    untold: usize,
-    untold_objects: usize,
-    untold_bytes: usize,
+    /// Entries with operations on their way into the log, oldest first: the objects that each makes, and by how many bytes it
+    /// lets objects grow.
+    untold: VecDeque<(usize, usize)>,
     /// Changes that are not kept yet.
     rows: Vec<Row>,
     upto: Option<Serial>,
+    /// The changes up to here were given away.
+    given: Option<Serial>,
     /// Since when an object cannot be reached from root (monotonic).
     unreachable: FastMap<ObjectId, Duration>,
     /// What can be reached may have changed.
@@ -123,7 +132,7 @@ impl Objects {
     /// are there already.
     pub fn restored(kept: Kept, account: Option<Account>) -> Self {
         let tab = account.clone().map_or_else(Tab::default, |account| Tab::new(account, Kind::Objects));
-        let mut objects = Self { account, tab, upto: kept.upto, is_changed: true, ..Self::default() };
+        let mut objects = Self { account, tab, upto: kept.upto, given: kept.upto, is_changed: true, ..Self::default() };
         for (id, object) in kept.objects {
             objects.tab.add_anyway(object.cost(&id));
             Arc::make_mut(&mut objects.pool).insert(id, Arc::new(object));
@@ -150,15 +159,26 @@ impl Objects {
     pub fn judge(&mut self, operations: &[ObjectOperation]) -> Result<(), Fault> {
         for operation in operations {
             operation.check_fits()?;
-            if self.pool.get(&operation.object).is_some_and(|object| object.head.deleted.is_some()) {
+            let Some(object) = self.pool.get(&operation.object) else { continue };
+            if object.head.deleted.is_some() {
                 return Err(Fault::ObjectDeleted { id: operation.object.as_str().into() });
+            }
+            if let Action::Increment(number) = operation.action
+                && !(object.count() + number).is_finite()
+            {
+                let (found, rule) = (Found::number(number), "a number by which the counter stays below 1.8e308");
+                return Err(Fault::InvalidObject { field: "counterInc.number", found, rule });
             }
         }
         let (made, bytes) = self.growth(operations);
-        if made > 0 && self.pool.len() + self.untold_objects + made > limits::OBJECTS {
+        let (mut untold_objects, mut untold) = (made, bytes);
+        for (made, bytes) in &self.untold {
+            untold_objects += made;
+            untold += bytes;
+        }
+        if made > 0 && self.pool.len() + untold_objects > limits::OBJECTS {
             return Err(Fault::ObjectsFull { what: "objects", limit: limits::OBJECTS });
         }
-        let untold = self.untold_bytes + bytes;
         if bytes > 0 && self.tab.bytes() + untold > limits::OBJECTS_BYTES {
             return Err(Fault::ObjectsFull { what: "bytes", limit: limits::OBJECTS_BYTES });
         }
@@ -182,23 +202,18 @@ impl Objects {
 
     /// These are on their way into the log.
     pub fn stamped(&mut self, operations: &[ObjectOperation]) {
-        let (made, bytes) = self.growth(operations);
-        self.untold += 1;
-        self.untold_objects += made;
-        self.untold_bytes += bytes;
+        self.untold.push_back(self.growth(operations));
     }
 
-    /// One entry with operations is on its way no more, whatever came of it.
-    pub fn told(&mut self) {
-        self.untold = self.untold.saturating_sub(1);
-        if self.untold == 0 {
-            (self.untold_objects, self.untold_bytes) = (0, 0);
-        }
+    /// The log has refused the oldest of those.
+    pub fn withdrawn(&mut self) {
+        self.untold.pop_front();
+        self.is_changed = true;
     }
 
     /// The log has `entry`.
     pub fn take(&mut self, entry: &Entry) {
-        self.told();
+        self.untold.pop_front();
         self.apply(entry);
     }
 
@@ -246,10 +261,12 @@ impl Objects {
     /// An object, made without a value when there is none (RTO6).
     fn object(&mut self, id: &ObjectId) -> &mut Object {
         self.snapshot = None;
-        let tab = &mut self.tab;
+        let (tab, rows, is_changed) = (&mut self.tab, &mut self.rows, &mut self.is_changed);
         let object = Arc::make_mut(&mut self.pool).entry(id.clone()).or_insert_with(|| {
             let object = Object::zero(id.kind());
+            *is_changed = true;
             tab.add_anyway(object.cost(id));
+            rows.push(Row::Head(id.clone(), object.head));
             Arc::new(object)
         });
         Arc::make_mut(object)
@@ -261,13 +278,17 @@ impl Objects {
         Arc::clone(self.snapshot.get_or_insert_with(|| Arc::new(make())))
     }
 
-    /// What is to be kept, since it was last asked.
-    pub fn take_rows(&mut self) -> Vec<Row> {
-        mem::take(&mut self.rows)
+    /// What is to be kept, since it was last asked; or with `all` everything, since some of it was not.
+    pub fn changes(&mut self, all: bool) -> Option<Changes> {
+        let (upto, mut rows, mut from) = (self.upto?, mem::take(&mut self.rows), self.given);
+        if all {
+            (rows, from) = (self.all_rows(), None);
+        }
+        self.given = Some(upto);
+        (!rows.is_empty()).then_some(Changes { from, upto, rows })
     }
 
-    /// All that is to be kept: some of it was not.
-    pub fn all_rows(&self) -> Vec<Row> {
+    fn all_rows(&self) -> Vec<Row> {
         let rows = self.pool.iter().flat_map(|(id, object)| {
             let entries = object.entries().iter();
             let entries = entries.map(|(key, entry)| Row::Entry(id.clone(), key.clone(), Some(entry.clone())));
@@ -277,10 +298,10 @@ impl Objects {
     }
 
     /// Forgets what was removed long ago; the objects that are to be deleted now, since they could not be reached for a while
-    /// (§10.7).
+    /// (`docs/protocols/ably.md §10.7`).
     pub fn expire(&mut self, now: Now) -> Vec<ObjectId> {
         self.snapshot = None;
-        if self.untold > 0 {
+        if !self.untold.is_empty() {
             return Vec::new();
         }
         if now.uptime.saturating_sub(self.looked) >= limits::OBJECTS_LOOK {

@@ -85,7 +85,8 @@ impl Record {
     /// else than numbers in it, or a name that is none.
     pub fn of_fixture(fixture: &Map<String, Value>) -> Option<Self> {
         let mut record = Self::default();
-        for (name, value) in fixture.iter().filter(|(name, _)| !matches!(&***name, "intervalId" | "unit" | "all")) {
+        let is_number = |name: &str| !matches!(name, "intervalId" | "unit" | "inProgress" | "count" | "all");
+        for (name, value) in fixture.iter().filter(|(name, _)| is_number(name)) {
             record.add_nested(name.clone(), value)?;
         }
         Some(record)
@@ -98,6 +99,10 @@ impl Record {
             return fields.iter().try_for_each(|(name, value)| self.add_nested(format!("{path}.{name}"), value));
         }
         let number = value.as_u64()?;
+        // A client of version 2 that has a field for each number sends all of them, those too that are not kept here.
+        if number == 0 {
+            return Some(());
+        }
         let mut parts: Vec<&str> = path.split('.').collect();
         let is_name = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
         parts.iter().all(is_name).then_some(())?;
@@ -255,6 +260,22 @@ mod tests {
         assert_eq!(nested["tokenRequests"]["succeeded"], 60);
         assert_eq!(nested["connections"]["all"]["peak"], 20);
         assert!(nested["all"].get("succeeded").is_none());
+    }
+
+    /// As ably-go writes one: all that it has a field for.
+    #[test]
+    fn fields_that_count_nothing() {
+        let record = of(&json!({
+            "intervalId": "2020-01-28:14:00", "unit": "minute", "inProgress": "", "count": 0,
+            "inbound": {"realtime": {"messages": {"count": 50, "data": 5000, "failed": 0}}},
+            "xchgProducer": {"all": {"messages": {"count": 0}}},
+            "peakRates": {"reactor": {"amqp": 0}},
+        }));
+        assert_eq!(
+            record.nested()["all"],
+            json!({"messages": {"count": 50, "data": 5000, "uncompressedData": 5000},
+            "all": {"count": 50, "data": 5000, "uncompressedData": 5000}})
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
-        objects::{Kept, Object, ObjectId, Row},
+        objects::{Changes, Kept, Object, ObjectId, Row},
         serial::Serial,
     },
     ids::{ChannelName, Timestamp},
@@ -62,8 +62,10 @@ enum Change {
     RemoveAll(Vec<u8>, Vec<u8>),
 }
 
-/// Writes changes in the order of the operations.
-pub fn keep(engine: &Engine, channel: &ChannelName, upto: Serial, rows: &[Row], done: Done<()>) {
+/// Writes changes; not if those before them could not be written.
+pub fn keep(engine: &Engine, channel: &ChannelName, changes: &Changes, done: Done<()>) {
+    let Changes { from, upto, rows } = changes;
+    let (from, upto) = (*from, coding::encode_upto(*upto));
     let channel = rows::channel_key(channel);
     let prefix = prefix(&channel);
     let key = |id: &ObjectId, rest: &[&[u8]]| [&[&prefix[..], id.as_str().as_bytes()], rest].concat().concat();
@@ -84,6 +86,10 @@ pub fn keep(engine: &Engine, channel: &ChannelName, upto: Serial, rows: &[Row], 
         changes.iter().map(|change| if let Change::Put(key, value) = change { key.len() + value.len() } else { 64 });
     let bytes = bytes.sum();
     let work = move |rows: &mut Writing<'_>| {
+        let kept = rows.get(CHANNELS, &channel)?.and_then(|kept| coding::decode_upto(Bytes::copy_from_slice(&kept)));
+        if from.is_some() && from != kept {
+            return Err(StoreError::Busy);
+        }
         for change in &changes {
             match change {
                 Change::Put(key, value) => rows.put(OBJECTS, key, value)?,
@@ -91,7 +97,7 @@ pub fn keep(engine: &Engine, channel: &ChannelName, upto: Serial, rows: &[Row], 
                 Change::RemoveAll(from, to) => remove_all(rows, from, to)?,
             }
         }
-        rows.put(CHANNELS, &channel, &coding::encode_upto(upto))
+        rows.put(CHANNELS, &channel, &upto)
     };
     engine.submit(bytes, Box::new(work), done);
 }

@@ -24,6 +24,7 @@ use crate::{
     },
 };
 
+mod objects;
 mod restart;
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::serial::{Epoch, Mint};
+use crate::core::{
+    objects::{Action, Head, MapEntry, ObjectId, ObjectOperation, Shape, Type, Value},
+    serial::{Epoch, Mint},
+};
 
 fn text() -> impl Strategy<Value = ByteString> {
     "\\PC{0,20}".prop_map(ByteString::from)
@@ -49,6 +52,37 @@ fn message() -> impl Strategy<Value = Message> {
     parts.prop_map(|(name, payload, client_id, extras)| Message { name, payload, client_id, extras })
 }
 
+fn object_id() -> impl Strategy<Value = ObjectId> {
+    let kind = prop::sample::select(&[Type::Map, Type::Counter][..]);
+    let made = (kind, text(), 0..1u64 << 48)
+        .prop_map(|(kind, value, millis)| ObjectId::of(kind, &value, "n", Timestamp::from_millis(millis)));
+    prop_oneof![Just(ObjectId::root()), made]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        object_id().prop_map(Value::Object),
+        any::<bool>().prop_map(Value::Boolean),
+        any::<i32>().prop_map(|number| Value::Number(f64::from(number) / 8.0)),
+        text().prop_map(Value::Text),
+        prop::collection::vec(any::<u8>(), 0..50).prop_map(|bytes| Value::Binary(bytes.into())),
+        text().prop_map(Value::Json),
+    ]
+}
+
+fn object_action() -> impl Strategy<Value = Action> {
+    let number = || any::<i32>().prop_map(f64::from);
+    prop_oneof![
+        prop::collection::vec((text(), value()), 0..3).prop_map(Action::CreateMap),
+        (text(), value()).prop_map(|(key, value)| Action::Set(key, value)),
+        text().prop_map(Action::Remove),
+        Just(Action::Clear),
+        prop::option::of(number()).prop_map(Action::CreateCounter),
+        number().prop_map(Action::Increment),
+        Just(Action::Delete),
+    ]
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let action = prop_oneof![Just(PresenceAction::Enter), Just(PresenceAction::Leave), Just(PresenceAction::Update)];
     let event = (action, prop::option::of(text()), client(), payload(), extras());
@@ -80,7 +114,11 @@ fn body() -> impl Strategy<Value = Body> {
     let annotation = annotation.prop_map(|((target, is_delete, kind, name), count, client_id, payload, extras)| {
         Annotation { target, is_delete, kind, name, count, client_id, payload, extras }
     });
+    let operated = (object_id(), object_action(), prop::option::of(client()), extras());
+    let operated =
+        operated.prop_map(|(object, action, client_id, extras)| ObjectOperation { object, action, client_id, extras });
     prop_oneof![
+        prop::collection::vec(operated, 0..4).prop_map(Body::Objects),
         prop::collection::vec(message(), 0..4).prop_map(Body::Messages),
         prop::collection::vec(event, 0..4).prop_map(Body::Presence),
         operation,
@@ -112,8 +150,35 @@ proptest! {
     }
 
     #[test]
+    fn what_is_kept_of_objects_reads_back(
+        value in prop::option::of(value()),
+        (millis, counter, index) in any::<(u64, u16, u16)>(),
+        epoch in any::<u64>(),
+        deleted in prop::option::of(any::<u64>()),
+        numbers in any::<(i32, bool)>(),
+    ) {
+        let serial = MessageRef { serial: Serial::at(Epoch::new(epoch), (millis, counter)), index };
+        let entry = MapEntry { serial, value, at: Timestamp::from_millis(millis) };
+        let bytes = Bytes::from(objects::encode_map_entry(&entry));
+        prop_assert_eq!(objects::decode_map_entry(bytes), Some(entry));
+        let (sum, is_created) = (f64::from(numbers.0), numbers.1);
+        let head = Head {
+            serial: Some(serial),
+            is_created,
+            deleted: deleted.map(Timestamp::from_millis),
+            shape: Shape::Counter { created: is_created.then_some(sum), sum },
+        };
+        let map = Head { serial: None, shape: Shape::Map { cleared: Some(serial) }, ..head };
+        for head in [head, map] {
+            prop_assert_eq!(objects::decode_head(objects::encode_head(&head).into()), Some(head));
+        }
+        prop_assert_eq!(objects::decode_upto(objects::encode_upto(serial.serial).into()), Some(serial.serial));
+    }
+
+    #[test]
     fn any_bytes_are_an_entry_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let serial = Mint::new(Epoch::new(3)).position();
+        let _ = (objects::decode_head(bytes.clone().into()), objects::decode_map_entry(bytes.clone().into()));
         let _ = decode(&"c".into(), serial, bytes.into());
     }
 }

@@ -47,14 +47,13 @@ impl Nodes {
         self.ask_line(CONNECTION, vec![key(id)], vec![Bytes::from_static(b"look")], read).await
     }
 
-    /// It is open here from now on, with this client for good if it has one. `done` is told what came of that; Redis away, it is
-    /// here.
+    /// It is open here from now on, with this client for good if it has one.
     pub fn claim(
         &self,
         id: ConnectionId,
         app: AppId,
         client_id: Option<&ClientId>,
-        done: impl FnOnce(Standing) + Send + 'static,
+        done: impl FnOnce(Result<Standing, StoreError>) + Send + 'static,
     ) {
         let (nodes, own) = (self.clone(), self.own());
         let read = move |parts: &[Bytes]| match parts {
@@ -67,7 +66,6 @@ impl Nodes {
             // Somebody else has come to it meanwhile, or ended it.
             _ => Some(Standing::Elsewhere),
         };
-        let done = move |standing: Result<Standing, StoreError>| done(standing.unwrap_or(Standing::Here));
         self.call(CONNECTION, vec![key(id)], args("claim", self, app, client_id), read, done);
     }
 
@@ -77,13 +75,12 @@ impl Nodes {
         id: ConnectionId,
         app: AppId,
         client_id: Option<&ClientId>,
-        done: impl FnOnce(Standing) + Send + 'static,
+        done: impl FnOnce(Result<Standing, StoreError>) + Send + 'static,
     ) {
         let read = |parts: &[Bytes]| {
             let is_kept = &parts.first()?[..] == b"kept";
             Some(if is_kept { Standing::Here } else { Standing::Elsewhere })
         };
-        let done = move |standing: Result<Standing, StoreError>| done(standing.unwrap_or(Standing::Here));
         self.call(CONNECTION, vec![key(id)], args("keep", self, app, client_id), read, done);
     }
 

@@ -26,7 +26,7 @@ const NAMES_SINCE: u32 = 3;
 
 fn details(channel_id: &str, occupancy: Occupancy) -> Value {
     let metrics: BTreeMap<_, _> = occupancy.named().into_iter().collect();
-    json!({"channelId": channel_id, "status": {"isActive": true, "occupancy": {"metrics": metrics}}})
+    json!({"channelId": channel_id, "name": channel_id, "status": {"isActive": true, "occupancy": {"metrics": metrics}}})
 }
 
 /// GET `/channels/{c}`.

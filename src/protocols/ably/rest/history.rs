@@ -226,9 +226,10 @@ impl Cursor {
 
 fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault> {
     let moment = query.get(name).filter(|text| !text.is_empty());
-    let bad = |text| Fault::BadParameter { name, found: Found::text(text), rule: "milliseconds since 1970" };
-    let moment = moment.map(|text| text.parse().map_err(|_| bad(text)));
-    moment.transpose()
+    let rule = "milliseconds since 1970, or such as 2026-08-06T13:05:10Z";
+    let bad = |text| Fault::BadParameter { name, found: Found::text(text), rule };
+    let parse = |text: &str| text.parse().ok().or_else(|| Timestamp::parse_rfc3339(text).map(Timestamp::millis));
+    moment.map(|text| parse(text).ok_or_else(|| bad(text))).transpose()
 }
 
 /// In which order a list is wanted; backwards unless it is said.
@@ -278,6 +279,8 @@ mod tests {
             let refused = Cursor::of(&query::Query::parse(bad), false);
             assert!(matches!(refused, Err(Fault::BadParameter { name: n, .. }) if n == name), "{bad}: {refused:?}");
         }
+        let cursor = Cursor::of(&query::Query::parse("end=2026-08-06T15:05:10%2B02:00&start=5"), false);
+        assert_eq!(cursor.map(|cursor| (cursor.start, cursor.end)), Ok((Some(5), Some(1_786_021_510_000))));
         let cursor = Cursor::of(&query::Query::parse("from_serial=x"), false);
         let refused = cursor.map(|cursor| cursor.query(Kind::Messages).err());
         assert!(matches!(refused, Ok(Some(Fault::BadParameter { name: "from_serial", .. }))));

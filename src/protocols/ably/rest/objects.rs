@@ -14,7 +14,7 @@ use crate::{
     core::{
         capability::Operation,
         command::Publish,
-        message::{Body, EntryId},
+        message::{Body, Entry, EntryId},
         objects::{
             Action, ObjectId, ObjectOperation, Snapshot, Type, Value,
             path::{self, Place, Step},
@@ -28,10 +28,10 @@ use crate::{
         objects::check_size,
         rest::{
             answer::RestAnswer,
-            call::Call,
+            call::{Call, Caller},
             publish::{Target, drawn_id},
         },
-        wire::{self, Shown, WireObjectOperation},
+        wire::{self, ObjectView, WireObjectOperation},
     },
 };
 
@@ -46,7 +46,7 @@ pub async fn get(call: &Call<'_>, channel: String, id: Option<&str>) -> Result<R
             return Err(Fault::BadParameter { name: "compact", found, rule });
         }
     };
-    let objects = call.broker().objects(&channel).await?;
+    let objects = call.broker().objects(&channel, None).await?.objects;
     let from = known(&objects, id.map_or_else(|| Some(ObjectId::root()), |id| ObjectId::parse(&id.into())), id)?;
     let path = call.query.get("path").unwrap_or_default();
     let steps = path::parse(path);
@@ -54,10 +54,10 @@ pub async fn get(call: &Call<'_>, channel: String, id: Option<&str>) -> Result<R
         let (found, rule) = (Found::text(path), "a path without *, which leads to one place");
         return Err(Fault::BadParameter { name: "path", found, rule });
     }
-    let place = objects.follow(&from, &steps).into_iter().next();
-    let place = place.ok_or_else(|| Fault::PathUnknown { found: Found::text(path) })?;
-    let show = Shown { objects: &objects, format: call.form.body, is_compact, seen: RefCell::default() };
-    call.long_answer(caller.access.app.id, call.encode(&show.place(place)))
+    let places = objects.follow(&from, &steps, &mut limits::OBJECTS_VISITED.clone()).ok_or_else(|| too_long(path))?;
+    let place = places.into_iter().next().ok_or_else(|| Fault::PathUnknown { found: Found::text(path) })?;
+    let view = ObjectView { objects: &objects, format: call.form.body, is_compact, seen: RefCell::default() };
+    call.long_answer(caller.access.app.id, call.encode(&view.place(place)))
 }
 
 /// What a change is answered with.
@@ -75,24 +75,21 @@ pub async fn operate(call: &Call<'_>, channel: String, payload: &mut web::Payloa
     let caller = call.caller()?;
     let target = Target::of(&caller, channel, Operation::ObjectPublish)?;
     let (format, body) = call.body_of(&caller, payload).await?;
-    let operations = wire::decode_objects(format, &body)?;
-    let id = common_id(operations.iter().map(|operation| operation.id.as_ref()))?;
-    let objects = call.broker().objects(target.channel()).await?;
-    let mut changes = Changes { objects: &objects, now: call.now(), operations: Vec::new() };
-    for operation in operations {
-        changes.add(operation)?;
-    }
-    let client_id = caller.identity.attribute(None)?;
-    let mut operations = changes.operations;
-    operations.iter_mut().for_each(|operation| operation.client_id.clone_from(&client_id));
-    check_size(&operations, &call.rest.shared.settings)?;
+    let asked = wire::decode_objects(format, &body)?;
+    let given = common_id(asked.iter().map(|operation| operation.id.as_ref()))?;
+    let now = call.broker().objects(target.channel(), given.clone()).await?;
+    let operations = operations(call, &caller, asked, &now.objects)?;
+    // What was done already is answered as it was.
+    let done = now.published.as_deref().map_or(&operations[..], Entry::objects);
     let mut object_ids: Vec<String> = Vec::new();
-    for ObjectOperation { object, .. } in &operations {
+    for ObjectOperation { object, .. } in done {
         if !object_ids.iter().any(|known| known == object.as_str()) {
             object_ids.push(object.to_string());
         }
     }
-    let id = id.unwrap_or_else(drawn_id);
+    // Whoever has them while they change has them copied.
+    drop(now);
+    let id = given.unwrap_or_else(drawn_id);
     let message_id = match &id {
         EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
         EntryId::Frame { .. } | EntryId::Serial => String::new(),
@@ -100,6 +97,21 @@ pub async fn operate(call: &Call<'_>, channel: String, payload: &mut web::Payloa
     target.put(call, Publish::new(id, Body::Objects(operations))).await?;
     let changed = Changed { channel: &target.name.base, message_id, object_ids };
     Ok(RestAnswer::created(call.encode(&changed)))
+}
+
+/// What is asked for, as operations on objects by their ids.
+fn operations(
+    call: &Call<'_>,
+    caller: &Caller,
+    asked: Vec<WireObjectOperation>,
+    objects: &Snapshot,
+) -> Result<Vec<ObjectOperation>, Fault> {
+    let mut changes = Changes { objects, now: call.now(), left: limits::OBJECTS_VISITED, operations: Vec::new() };
+    asked.into_iter().try_for_each(|operation| changes.add(operation))?;
+    let (mut operations, client_id) = (changes.operations, caller.identity.attribute(None)?);
+    operations.iter_mut().for_each(|operation| operation.client_id.clone_from(&client_id));
+    check_size(&operations, &call.rest.shared.settings)?;
+    Ok(operations)
 }
 
 /// An object that there is.
@@ -112,10 +124,17 @@ fn known(objects: &Snapshot, id: Option<ObjectId>, named: Option<&str>) -> Resul
     }
 }
 
+fn too_long(path: &str) -> Fault {
+    let rule = "at most 64 keys, and no more than 100000 entries that the paths of one request take a look at";
+    Fault::BadParameter { name: "path", found: Found::text(path), rule }
+}
+
 /// Operations of one request, each on one object.
 struct Changes<'a> {
     objects: &'a Snapshot,
     now: Timestamp,
+    /// Entries that paths may still take a look at.
+    left: usize,
     operations: Vec<ObjectOperation>,
 }
 
@@ -170,7 +189,7 @@ impl Changes<'_> {
     /// Every object of the right type that a path leads to.
     fn change_all(&mut self, from: &ObjectId, path: &str, action: &Action) -> Result<(), Fault> {
         let from = known(self.objects, Some(from.clone()), Some(from.as_str()))?;
-        let places = self.objects.follow(&from, &path::parse(path));
+        let places = self.objects.follow(&from, &path::parse(path), &mut self.left).ok_or_else(|| too_long(path))?;
         if places.is_empty() {
             return Err(Fault::PathUnknown { found: Found::text(path) });
         }
@@ -200,7 +219,7 @@ impl Changes<'_> {
             return Err(Fault::BadParameter { name: "path", found, rule });
         };
         let root = ObjectId::root();
-        let parents = self.objects.follow(&root, &steps);
+        let parents = self.objects.follow(&root, &steps, &mut self.left).ok_or_else(|| too_long(path))?;
         if parents.is_empty() {
             return Err(Fault::PathUnknown { found: Found::text(path) });
         }

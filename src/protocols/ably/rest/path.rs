@@ -69,6 +69,7 @@ impl Endpoint {
             ["stats"] => read.then_some(Self::Stats),
             ["channels", name] => read.then(|| Self::Status(name.to_owned())),
             ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
+            ["channels", name, "publish"] => write.then(|| Self::Publish(name.to_owned())),
             ["channels", name, "messages" | "history"] => read.then(|| Self::Messages(name.to_owned())),
             ["channels", _, "messages", ""] => return Err(NO_PATH),
             ["channels", name, "messages", serial] if *method == Method::PATCH => {
@@ -110,7 +111,7 @@ impl Endpoint {
 /// Of a path that there is.
 fn methods_of(segments: &[&str]) -> &'static str {
     match segments {
-        ["keys", ..] | ["apps"] | ["messages"] => "POST",
+        ["keys", ..] | ["apps"] | ["messages"] | ["channels", _, "publish"] => "POST",
         ["apps", _] => "DELETE",
         ["channels", _, "messages", _] => "GET, HEAD, PATCH",
         ["channels", _, "messages" | "object" | "objects"]
@@ -171,6 +172,7 @@ mod tests {
             ("DELETE", "/channels/a/messages/b/annotations", "GET, HEAD, POST"),
             ("POST", "/channels/a/messages/b/client-summary", "GET, HEAD"),
             ("GET", "/messages", "POST"),
+            ("GET", "/channels/a/publish", "POST"),
             ("POST", "/presence", "GET, HEAD"),
         ] {
             let refused = of(method, path);

@@ -41,8 +41,8 @@ pub async fn members(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fau
     let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
         None => Cursor {
-            client: call.query.get("clientId").map(str::to_owned),
-            connection: call.query.get("connectionId").map(str::to_owned),
+            client: call.query.get_any(&["clientId", "client_id"]).map(str::to_owned),
+            connection: call.query.get_any(&["connectionId", "connection_id"]).map(str::to_owned),
             limit: history::limit(&call.query)?,
             after: None,
         },

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How one answer shows them.
-pub struct Shown<'a> {
+pub struct ObjectView<'a> {
     pub objects: &'a Snapshot,
     pub format: Format,
     pub is_compact: bool,
@@ -23,9 +23,9 @@ pub struct Shown<'a> {
 }
 
 /// What there is at a place, and how deep that is.
-pub struct Node<'s, 'a>(&'s Shown<'a>, Place<'a>, usize);
+pub struct Node<'s, 'a>(&'s ObjectView<'a>, Place<'a>, usize);
 
-impl<'a> Shown<'a> {
+impl<'a> ObjectView<'a> {
     pub const fn place<'s>(&'s self, place: Place<'a>) -> Node<'s, 'a> {
         Node(self, place, 0)
     }
@@ -69,37 +69,37 @@ struct Data<T> {
 
 impl Serialize for Node<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(shown, place, depth) = *self;
+        let Self(view, place, depth) = *self;
         let id = match place {
             Place::Object(id) => id,
-            Place::Value(value) if !shown.is_compact => return ValueItem(value, shown.format).serialize(serializer),
+            Place::Value(value) if !view.is_compact => return ValueItem(value, view.format).serialize(serializer),
             Place::Value(value) => {
                 return match value {
                     Value::Boolean(flag) => serializer.serialize_bool(*flag),
                     Value::Number(number) => Number(*number).serialize(serializer),
                     Value::Text(text) | Value::Json(text) => serializer.serialize_str(text),
-                    Value::Binary(bytes) => BytesItem(bytes, shown.format).serialize(serializer),
+                    Value::Binary(bytes) => BytesItem(bytes, view.format).serialize(serializer),
                     Value::Object(id) => ById { object_id: id.as_str() }.serialize(serializer),
                 };
             }
         };
-        let (object_id, object) = (id.as_str(), shown.objects.get(id));
+        let (object_id, object) = (id.as_str(), view.objects.get(id));
         match id.kind() {
             Type::Counter => {
                 let number = Number(object.map_or(0.0, Object::count));
-                match shown.is_compact {
+                match view.is_compact {
                     true => number.serialize(serializer),
                     false => {
                         CounterView { object_id, counter: Data { data: CountView { number } } }.serialize(serializer)
                     }
                 }
             }
-            Type::Map if depth > limits::OBJECTS_NESTED || !shown.seen.borrow_mut().insert(id) => {
+            Type::Map if depth > limits::OBJECTS_NESTED || !view.seen.borrow_mut().insert(id) => {
                 ById { object_id }.serialize(serializer)
             }
             Type::Map => {
-                let entries = Entries(shown, object, depth);
-                match shown.is_compact {
+                let entries = Entries(view, object, depth);
+                match view.is_compact {
                     true => entries.serialize(serializer),
                     false => {
                         MapView { object_id, map: EntriesView { semantics: "LWW", entries } }.serialize(serializer)
@@ -111,17 +111,17 @@ impl Serialize for Node<'_, '_> {
 }
 
 /// Those of a map that are there.
-struct Entries<'s, 'a>(&'s Shown<'a>, Option<&'a Object>, usize);
+struct Entries<'s, 'a>(&'s ObjectView<'a>, Option<&'a Object>, usize);
 
 impl Serialize for Entries<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(shown, object, depth) = *self;
+        let Self(view, object, depth) = *self;
         let values = object.into_iter().flat_map(Object::values);
-        let places = values.filter_map(|(key, value)| Some((key, shown.objects.place(value)?)));
+        let places = values.filter_map(|(key, value)| Some((key, view.objects.place(value)?)));
         let mut map = serializer.serialize_map(None)?;
         for (key, place) in places {
-            let node = Node(shown, place, depth + 1);
-            match shown.is_compact {
+            let node = Node(view, place, depth + 1);
+            match view.is_compact {
                 true => map.serialize_entry(&**key, &node)?,
                 false => map.serialize_entry(&**key, &Data { data: node })?,
             }

@@ -201,7 +201,7 @@ fn connected() {
             details: &anonymous,
             error: Some(&(&Fault::InvalidConnectionKey).into()),
         },
-        r#"{"action":4,"connectionId":"2mzN0sXLqw4f","connectionDetails":{"connectionKey":"2mzN0sXLqw4f-Zt9yQ2Jr0aVb","maxMessageSize":65536,"maxFrameSize":524288,"maxInboundRate":250,"connectionStateTtl":120000,"serverId":"node-1","maxIdleInterval":15000},"error":{"code":80018,"statusCode":400,"message":"the connection key is not valid","href":"https://help.ably.io/error/80018"}}"#,
+        r#"{"action":4,"connectionId":"2mzN0sXLqw4f","connectionDetails":{"connectionKey":"2mzN0sXLqw4f-Zt9yQ2Jr0aVb","maxMessageSize":65536,"maxFrameSize":524288,"maxInboundRate":250,"connectionStateTtl":120000,"serverId":"node-1","maxIdleInterval":15000},"error":{"code":80018,"statusCode":400,"message":"invalid connection key","href":"https://help.ably.io/error/80018"}}"#,
     );
 }
 
