@@ -386,6 +386,15 @@ pub const DRAIN_CHECK: Duration = Duration::from_millis(20);
 /// connect, so a burst has to fit.
 pub const ACCEPT_BACKLOG: u32 = 4_096;
 
+/// Longest head of a request, its target and headers: a token whose capability lists hundreds of channels comes in a target.
+/// The first bytes are part of [`PLAIN_CONNECTION_COST`]; what is beyond them is charged in steps.
+pub const HEAD_BYTES: usize = 32 * 1024;
+pub const HEAD_FREE: usize = 8 * 1024;
+pub const HEAD_STEP: usize = 8 * 1024;
+
+/// What is read and thrown away behind the answer to a head that is too long, so that its sender sees the answer.
+pub const REFUSED_READ: usize = 1024 * 1024;
+
 /// A request's head has to be here within this time, however slowly it trickles.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -596,11 +605,17 @@ pub const COMMIT_WAIT: Duration = Duration::from_millis(2);
 pub const STORE_QUEUE_JOBS: usize = 65_536;
 pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
+/// What channels may have waiting of it, half of what the other apps have left for each app, and what a write of theirs counts
+/// beside its bytes. The rest is for everything else that is written.
+pub const STORE_CHANNELS_BYTES: usize = STORE_QUEUE_BYTES / 4 * 3;
+pub const STORE_WRITE_COST: usize = STORE_QUEUE_BYTES / STORE_QUEUE_JOBS;
+
 /// Entries that the sweep of the data file removes in one transaction, and how often it looks.
 pub const SWEEP_ENTRIES: usize = 256;
 pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
-/// It looks at all channels this often, in between at those that have changed or are due; so many are listed beforehand.
+/// It looks at all channels this often, in between at those that have changed or are due; so many of either are listed
+/// beforehand, and of all at a time.
 pub const SWEEP_ALL: Duration = Duration::from_secs(600);
 pub const SWEEP_AGENDA: usize = 10_000;
 

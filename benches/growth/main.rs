@@ -4,7 +4,8 @@
 //! `growth` is the exponent of what all units together cost, by least squares on the logarithms: 1 is a flat curve, 2 is
 //! quadratic. The run fails with none; above 1.15 a curve is told again at the end.
 //!
-//! Arguments: rows (`G3 G15`), to measure these alone; `--quick`: small sizes, to see that it works.
+//! Arguments: rows (`G3 G15`), to measure these alone; `--quick`: small sizes, to see that it works; `--server PATH`: another
+//! build of the server.
 
 mod client;
 mod curves;
@@ -12,7 +13,7 @@ mod curves;
 mod handshake;
 mod server;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -43,7 +44,11 @@ impl Cost {
 }
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut server = PathBuf::from(env!("CARGO_BIN_EXE_letshare-server"));
+    if let Some(at) = arguments.iter().position(|argument| argument == "--server") {
+        server = arguments.drain(at..).nth(1).context("--server PATH, behind everything else")?.into();
+    }
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let rows: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     println!("| row | what | n | µs each | growth |\n|---|---|---:|---:|---:|");
@@ -51,7 +56,7 @@ fn main() -> Result<()> {
     for curve in curves::ALL.iter().filter(|curve| rows.is_empty() || rows.iter().any(|row| *row == curve.row)) {
         let sizes = curve.sizes.map(|size| if is_quick { (size / 50).max(5) } else { size });
         let measure = |size: usize| -> Result<(f64, f64)> {
-            let cost = (curve.measure)(&mut Server::start()?, size);
+            let cost = (curve.measure)(&mut Server::start(&server)?, size);
             let cost = cost.with_context(|| format!("{}, {} with n = {size}", curve.row, curve.what))?;
             Ok((size as f64, cost.micros_each()))
         };

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -30,6 +31,7 @@ apps:
 
 /// Ends with its owner.
 pub struct Server {
+    binary: PathBuf,
     child: Child,
     pub address: SocketAddr,
     folder: TempDir,
@@ -43,19 +45,19 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub fn start() -> Result<Self> {
+    pub fn start(binary: &Path) -> Result<Self> {
         // Not the folder for temporary files: that may be memory.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         fs::write(folder.path().join("apps.yaml"), APPS)?;
-        let (child, address) = spawn(&folder, &[])?;
-        Ok(Self { child, address, folder })
+        let (child, address) = spawn(binary, &folder, &[])?;
+        Ok(Self { binary: binary.to_owned(), child, address, folder })
     }
 
     /// Ends it in order, and starts it anew with the same data and these settings.
     pub fn restart(&mut self, settings: &[(&str, &str)]) -> Result<()> {
         kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
         self.child.wait()?;
-        (self.child, self.address) = spawn(&self.folder, settings)?;
+        (self.child, self.address) = spawn(&self.binary, &self.folder, settings)?;
         Ok(())
     }
 
@@ -94,9 +96,9 @@ impl Server {
     }
 }
 
-fn spawn(folder: &TempDir, settings: &[(&str, &str)]) -> Result<(Child, SocketAddr)> {
+fn spawn(binary: &Path, folder: &TempDir, settings: &[(&str, &str)]) -> Result<(Child, SocketAddr)> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_letshare-server"))
+    let mut child = Command::new(binary)
         .current_dir(folder.path())
         .env_clear()
         .env("LETSHARE_SERVER_PORT", port.to_string())

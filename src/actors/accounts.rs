@@ -8,6 +8,7 @@ pub use crate::core::budget::{Account, AppAccounts, Charge, Full, Kind, Relief, 
 use crate::{
     core::budget::Level,
     ids::{AppId, Network},
+    limits,
     live::Live,
 };
 
@@ -67,11 +68,13 @@ impl Shares {
     fn bound_server(&self, account: &Account) {
         account.set_limit(self.server);
         account.bound(Kind::Window, self.windows[0]);
+        account.bound(Kind::Store, limits::STORE_CHANNELS_BYTES);
     }
 
     fn bound_app(&self, account: &Account) {
         account.set_limit(self.app);
         account.bound(Kind::Window, self.windows[1]);
+        account.bound(Kind::Store, limits::STORE_CHANNELS_BYTES / 2);
         account.bound(Kind::RequestBody, self.bodies[0]);
     }
 

@@ -127,26 +127,26 @@ type Accepted<T> = (RequestStream<T>, Protocol, Option<SocketAddr>);
 
 type TlsFault = TlsError<io::Error, DispatchError>;
 
-/// A connection, plain or encrypted, and the TCP connection below.
+/// A connection, plain or encrypted, and the counted one below.
 trait OverTcp {
-    fn tcp(&self) -> &TcpStream;
+    fn counted(&self) -> &Counted;
 }
 
 impl OverTcp for Counted {
-    fn tcp(&self) -> &TcpStream {
-        self.tcp()
+    fn counted(&self) -> &Counted {
+        self
     }
 }
 
 impl OverTcp for TlsStream<Counted> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0.tcp()
+    fn counted(&self) -> &Counted {
+        self.get_ref().0
     }
 }
 
 fn ready_for_http<T: OverTcp>(io: T) -> Accepted<T> {
-    let peer = io.tcp().peer_addr().ok();
-    (RequestStream::new(io), Protocol::Http1, peer)
+    let (peer, place) = (io.counted().tcp().peer_addr().ok(), io.counted().place());
+    (RequestStream::new(io, place), Protocol::Http1, peer)
 }
 
 /// Makes the HTTP service of one listener, on every worker thread.

@@ -57,12 +57,14 @@ pub enum Kind {
     App,
     /// Messages that have grown by appends.
     Versions,
+    /// What channels have to write, until it is on disk.
+    Store,
     /// Objects of channels, and their pages as clients are sent them.
     Objects,
 }
 
 impl Kind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -79,6 +81,7 @@ impl Kind {
         Self::Transfer,
         Self::App,
         Self::Versions,
+        Self::Store,
         Self::Objects,
     ];
 
@@ -101,6 +104,7 @@ impl Kind {
             Self::Transfer => "transfer",
             Self::App => "app",
             Self::Versions => "versions",
+            Self::Store => "store",
             Self::Objects => "objects",
         }
     }
@@ -163,6 +167,7 @@ impl Kind {
     const fn setting(self) -> &'static str {
         match self {
             Self::Window => "history.total_bytes",
+            Self::Store => "data.dir on a faster disk",
             _ => "limits.memory",
         }
     }
@@ -250,6 +255,17 @@ impl State {
         self.by_kind[kind as usize].kept.load(Ordering::Relaxed)
     }
 
+    /// What it may keep of one kind. Of what waits for the disk an app has its share of what the others have left.
+    fn bound_of(&self, kind: Kind) -> usize {
+        let bound = |state: &Self| state.by_kind[kind as usize].bound.load(Ordering::Relaxed);
+        match (kind, self.level, &self.above) {
+            (Kind::Store, Level::App, Some(Account(above))) => {
+                part_of_rest(bound(self), bound(above), above.kept_of(kind).saturating_sub(self.kept_of(kind)))
+            }
+            _ => bound(self),
+        }
+    }
+
     /// Windows leave a tenth of it to everything else; when that takes all, they may have a tenth themselves.
     fn reserve(&self, kind: Kind, bytes: usize, limit: usize) -> usize {
         let rest = limit - limit / 100 * NEARLY_FULL;
@@ -258,7 +274,7 @@ impl State {
 
     fn take(&self, kind: Kind, bytes: usize, freed: usize) -> Result<(), Full> {
         let tally = &self.by_kind[kind as usize];
-        let (limit, bound) = (self.allowance(), tally.bound.load(Ordering::Relaxed));
+        let (limit, bound) = (self.allowance(), self.bound_of(kind));
         let level = self.level;
         if !add_within(&self.kept, bytes, freed, limit - self.reserve(kind, bytes, limit)) {
             return Err(Full { level, kind, limit, setting: level.setting() });
@@ -496,6 +512,7 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
     use proptest::prelude::*;
 
     use super::*;
@@ -567,7 +584,9 @@ mod tests {
                         Level::App => &apps[client / 2],
                         _ => &clients[client],
                     };
-                    prop_assert!(whose.kept() + bytes > whose.allowance(), "{full}: {whose:?}");
+                    // Windows leave some of it to the others.
+                    let reserve = whose.0.reserve(full.kind, bytes, whose.allowance());
+                    prop_assert!(whose.kept() + bytes + reserve > whose.allowance(), "{full}: {whose:?}");
                 }
             }
             drop(charges);
@@ -640,6 +659,53 @@ mod tests {
         assert_eq!((full.level, app.kept()), (Level::Server, 50));
         drop(kept);
         assert_eq!(server.kept(), 0);
+    }
+
+    /// A charge that finds an account full has somebody make room there, as often as that helps, and not where none can be made.
+    #[test]
+    fn who_finds_no_room_has_it_made() {
+        struct Windows(Mutex<Vec<Charge>>, Option<AppId>);
+        impl Relief for Windows {
+            fn relieve(&self, app: Option<AppId>) -> bool {
+                assert_eq!(app, self.1);
+                self.0.lock().pop().is_some()
+            }
+        }
+        for is_server in [false, true] {
+            let (app, limits) = (AppId::random(), if is_server { [100, 1_000] } else { [1_000, 100] });
+            let server = Account::server(limits[0]);
+            let account = server.open_app(app, limits[1]);
+            let client = account.open(Level::Client, 90);
+            // Windows leave a tenth of it.
+            let windows: Vec<Charge> = std::iter::from_fn(|| account.charge(Kind::Window, 9).ok()).collect();
+            assert_eq!((windows.len(), account.kept()), (10, 90));
+            server.relieve_by(Box::new(Windows(Mutex::new(windows), (!is_server).then_some(app))));
+            let charge = client.charge(Kind::Outbox, 60).expect("room is made");
+            assert_eq!((account.kept_of(Kind::Window), account.kept()), (36, 96));
+            assert_eq!(client.charge(Kind::Outbox, 31).expect_err("its own limit").level, Level::Client);
+            assert!(account.charge(Kind::Window, 9).is_err());
+            assert_eq!(account.kept_of(Kind::Window), 36);
+            let rest = account.charge(Kind::Presence, 40).expect("room is made");
+            assert!(account.charge(Kind::Presence, 1).is_err() && account.kept_of(Kind::Window) == 0);
+            drop((charge, rest));
+        }
+    }
+
+    /// Of what waits for the disk each app has its share of what the others have left, and windows take nothing from networks.
+    #[test]
+    fn what_one_app_takes_leaves_something_to_the_others() {
+        let server = Account::server(10_000);
+        server.bound(Kind::Store, 100);
+        let apps = [0, 1].map(|_| server.open(Level::App, 5_000));
+        apps.iter().for_each(|app| app.bound(Kind::Store, 50));
+        let mut held: Vec<Charge> = std::iter::from_fn(|| apps[0].charge(Kind::Store, 5).ok()).collect();
+        assert_eq!(apps[0].kept(), 50);
+        held.extend(std::iter::from_fn(|| apps[1].charge(Kind::Store, 5).ok()));
+        assert_eq!(apps[1].kept(), 25);
+        let window = apps[1].charge(Kind::Window, 4_000).expect("room");
+        let network = apps[1].open(Level::Network, 1_000);
+        assert!(network.charge(Kind::Connection, 900).is_ok());
+        drop(window);
     }
 
     /// A kind that has a bound of its own leaves the rest of the account to the others.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     actors::{
-        accounts::{Charge, Kind},
+        accounts::{Charge, Full, Kind},
         broker::Broker,
     },
     edge::admission::{Admission, NotAccepted, Permit},
@@ -27,12 +27,21 @@ pub struct Counted {
 }
 
 /// What a connection has while it is plain HTTP. A WebSocket gives it up: it has a place of its own. Clones are the same.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct PlainPlace(Rc<RefCell<Option<(Permit, Charge)>>>);
 
 impl PlainPlace {
     pub fn give_up(&self) {
         drop(self.0.take());
+    }
+
+    /// Pays for `bytes` beside what every connection costs.
+    ///
+    /// # Errors
+    /// The account of its network has no room for them.
+    pub fn pay_beside(&self, bytes: usize) -> Result<(), Full> {
+        let mut held = self.0.borrow_mut();
+        held.as_mut().map_or(Ok(()), |(_, charge)| charge.set(limits::PLAIN_CONNECTION_COST + bytes))
     }
 }
 

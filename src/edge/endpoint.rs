@@ -175,10 +175,10 @@ async fn admit<E: Endpoint>(
     request: &HttpRequest,
     handshake: impl FnOnce() -> Result<(), NoHandshake>,
 ) -> Result<(Place, Box<dyn ProtocolHandler>), Refusal<E::Refused>> {
+    let accepted = endpoint.check(request).map_err(Refusal::Own)?;
     if request.method() != Method::GET {
         return Err(Refusal::Method);
     }
-    let accepted = endpoint.check(request).map_err(Refusal::Own)?;
     let permit = endpoint.ingress().take_place(request)?;
     handshake()?;
     let handler = endpoint.open(request, accepted).await.map_err(Refusal::Own)?;

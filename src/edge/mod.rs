@@ -9,6 +9,7 @@ pub mod expect_tls;
 pub mod fallback;
 pub mod guard;
 pub mod handoff;
+mod head;
 pub mod http;
 pub mod ingress;
 pub mod intake;

@@ -13,6 +13,8 @@ use std::mem;
 use memchr::memchr;
 use percent_encoding::{AsciiSet, percent_encode};
 
+use crate::limits;
+
 /// Longest header line that is read here; those that matter are shorter, and longer ones are none of them.
 const LINE_BYTES: usize = 64;
 
@@ -25,6 +27,9 @@ pub struct RequestScan {
     is_upgrade: bool,
     /// Requests whose head is complete.
     heads: u64,
+    /// Bytes of the head that is being read, and whether one had more than it may.
+    head: usize,
+    is_too_long: bool,
 }
 
 /// What the client has to send next, and of which request.
@@ -71,7 +76,8 @@ enum Body {
 
 impl RequestScan {
     pub const fn new() -> Self {
-        Self { at: At::Between, line: Vec::new(), body: Body::None, is_upgrade: false, heads: 0 }
+        let line = Vec::new();
+        Self { at: At::Between, line, body: Body::None, is_upgrade: false, heads: 0, head: 0, is_too_long: false }
     }
 
     pub const fn turn(&self) -> Turn {
@@ -88,6 +94,16 @@ impl RequestScan {
         self.heads
     }
 
+    /// Bytes of the head that is being read, as the parser gets it.
+    pub const fn head(&self) -> usize {
+        self.head
+    }
+
+    /// A head had more than [`limits::HEAD_BYTES`].
+    pub const fn is_too_long(&self) -> bool {
+        self.is_too_long
+    }
+
     /// `bytes` with their targets encoded; none if there is nothing to encode.
     pub fn encode(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut encoded: Option<Vec<u8>> = None;
@@ -96,8 +112,9 @@ impl RequestScan {
             let (part, behind) = rest.split_at(self.extent(rest));
             if self.at == At::Target && !part.is_ascii() {
                 let encoded = encoded.get_or_insert_with(|| bytes[..bytes.len() - rest.len()].to_vec());
-                let part = percent_encode(part, &AsciiSet::EMPTY);
-                part.for_each(|text| encoded.extend_from_slice(text.as_bytes()));
+                let before = encoded.len() + part.len();
+                percent_encode(part, &AsciiSet::EMPTY).for_each(|text| encoded.extend_from_slice(text.as_bytes()));
+                self.head += encoded.len() - before;
             } else if let Some(encoded) = &mut encoded {
                 encoded.extend_from_slice(part);
             }
@@ -120,6 +137,10 @@ impl RequestScan {
 
     fn pass(&mut self, part: &[u8]) {
         let length = part.len() as u64;
+        if let At::Between | At::Method | At::Target | At::Headers = self.at {
+            self.head += part.len();
+            self.is_too_long |= self.head > limits::HEAD_BYTES;
+        }
         match self.at {
             At::Between | At::Method => self.at = if part.ends_with(b" ") { At::Target } else { At::Method },
             At::Target if part.ends_with(b"\n") => self.at = At::Headers,
@@ -163,7 +184,7 @@ impl RequestScan {
                 Body::None | Body::Bytes(0) => At::Between,
                 Body::Bytes(bytes) => At::Body(bytes),
             };
-            *self = Self { at, heads: self.heads + 1, ..Self::new() };
+            *self = Self { at, heads: self.heads + 1, is_too_long: self.is_too_long, ..Self::new() };
             return;
         }
         let (name, value) = line.split_at(memchr(b':', line).unwrap_or(line.len()));
@@ -285,6 +306,27 @@ mod tests {
             let mut scan = RequestScan::new();
             scan.encode(sent.replace("UPGRADE\r\n", upgrade).as_bytes());
             assert_eq!(scan.turn(), turn, "{sent:?}");
+        }
+    }
+
+    /// However a head comes, and whatever comes before it.
+    #[test]
+    fn a_head_that_is_too_long_is_noticed() {
+        let before = "GET / HTTP/1.1\r\n\r\n".repeat(10_000) + "POST / HTTP/1.1\r\nContent-Length: 40000\r\n\r\n";
+        let before = before + &"x".repeat(40_000);
+        let (target, header) = ("GET /", " HTTP/1.1\r\nX: ");
+        for (extra, is_too_long) in [(0, false), (1, true)] {
+            let rest = limits::HEAD_BYTES - target.len() - header.len() - 4 + extra;
+            for in_target in [0, rest / 2, rest] {
+                let x = |count| "x".repeat(count);
+                let head = format!("{target}{}{header}{}\r\n\r\n", x(in_target), x(rest - in_target));
+                for size in [1, 1_000, 1 << 20] {
+                    let mut scan = RequestScan::new();
+                    (before.clone() + &head).as_bytes().chunks(size).for_each(|piece| drop(scan.encode(piece)));
+                    assert_eq!(scan.is_too_long(), is_too_long, "{in_target} in pieces of {size}");
+                    assert_eq!(scan.head(), 0);
+                }
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 //! answers in its own way. An answer of which nothing is taken for [`limits::ANSWER_PATIENCE`] is given up with its
 //! connection. After an upgrade the WebSocket has time limits of its own.
 //!
+//! A head may have [`limits::HEAD_BYTES`], and is paid for beyond the first of them ([`RefusedHead`]).
+//!
 //! The parser reads up to 128 KiB before it looks at anything, and nobody pays for that buffer. So it gets
 //! [`limits::READ_TURN`] at a time: then it has to parse what it has, and hand it on to whoever pays, and that one has to take
 //! it ([`Intake`]). What is thrown away after a WebSocket has broken a rule comes at a rate.
@@ -23,6 +25,8 @@ use tokio_util::io::poll_read_buf;
 
 use crate::{
     edge::{
+        counted::PlainPlace,
+        head::{self, RefusedHead},
         intake::Intake,
         scan::{RequestScan, Turn},
     },
@@ -46,6 +50,10 @@ pub struct RequestStream<T> {
     request: Patience,
     answer: Patience,
     is_given_up: bool,
+    place: PlainPlace,
+    /// What of the head that is being read is paid for.
+    paid: usize,
+    refused: Option<RefusedHead>,
 }
 
 /// How long there was no progress.
@@ -69,7 +77,8 @@ impl Patience {
 }
 
 impl<T> RequestStream<T> {
-    pub fn new(inner: T) -> Self {
+    /// `place` pays for it.
+    pub fn new(inner: T, place: PlainPlace) -> Self {
         let (request, answer) = (Patience::default(), Patience::default());
         Self {
             inner,
@@ -83,6 +92,9 @@ impl<T> RequestStream<T> {
             request,
             answer,
             is_given_up: false,
+            place,
+            paid: 0,
+            refused: None,
         }
     }
 
@@ -117,6 +129,21 @@ impl<T> RequestStream<T> {
             Turn::Free | Turn::Head(_) => self.intake.served() >= heads,
             Turn::Body(_) | Turn::Upgraded => self.intake.has_taken(heads),
         }
+    }
+
+    /// Whether the head that is being read is no longer than it may be, and paid for; if not, it is refused.
+    fn takes_head(&mut self) -> bool {
+        let due = head::due(self.scan.head());
+        self.refused = if self.scan.is_too_long() {
+            Some(RefusedHead::too_long())
+        // What was paid for a whole head stays until the next one: its request is being answered.
+        } else if due != self.paid && matches!(self.scan.turn(), Turn::Head(_)) {
+            self.paid = due;
+            self.place.pay_beside(due).err().map(RefusedHead::no_room)
+        } else {
+            None
+        };
+        self.refused.is_none()
     }
 
     /// Nothing has come. Ready when the client is too slow.
@@ -196,6 +223,11 @@ impl<T: AsyncRead + Unpin> RequestStream<T> {
             let (turn, came) = (self.scan.turn(), &buf.filled()[before..]);
             let (bytes, encoded) = (came.len(), self.scan.encode(came));
             self.note_read(turn, bytes);
+            if !self.takes_head() {
+                self.is_given_up = true;
+                buf.set_filled(before);
+                return Poll::Ready(Ok(()));
+            }
             let Some(encoded) = encoded else {
                 return Poll::Ready(Ok(()));
             };
@@ -213,7 +245,7 @@ impl<T: AsyncRead + Unpin> RequestStream<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for RequestStream<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for RequestStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
@@ -228,8 +260,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for RequestStream<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(refused) = &mut this.refused {
+            let said = refused.poll_said(&mut this.inner, cx);
+            ready!(this.await_taker(said, cx))?;
+        }
         let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
-        this.await_taker(shut, cx)
+        ready!(this.await_taker(shut, cx))?;
+        match &mut this.refused {
+            Some(refused) => refused.poll_heard(&mut this.inner, cx).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -264,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_with_little_room_gets_everything() {
         let sent = "GET /用户用户 HTTP/1.1\r\nHost: h\r\n\r\n";
-        let mut stream = RequestStream::new(sent.as_bytes());
+        let mut stream = RequestStream::new(sent.as_bytes(), PlainPlace::default());
         let mut came = Vec::new();
         let mut room = [0; 5];
         loop {
@@ -283,8 +323,8 @@ mod tests {
     /// findings B3: whatever is there, the parser gets so much of it before it has to parse.
     #[tokio::test]
     async fn what_is_read_in_one_turn_is_bounded() {
-        let sent = vec![b'x'; 10 * limits::READ_TURN];
-        let mut stream = RequestStream::new(sent.as_slice());
+        let sent = vec![b'x'; 7 * limits::READ_TURN];
+        let mut stream = RequestStream::new(sent.as_slice(), PlainPlace::default());
         let (mut turns, mut came, mut room) = (vec![0], 0, vec![0; 1_000]);
         while came < sent.len() {
             match poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut room)))).await {
@@ -298,9 +338,9 @@ mod tests {
             }
         }
         assert!(turns.iter().all(|bytes| *bytes < limits::READ_TURN + room.len()), "{turns:?}");
-        assert!(turns.len() >= 9, "{turns:?}");
+        assert!(turns.len() >= 6, "{turns:?}");
         // Who is told to wait is woken.
-        let mut stream = RequestStream::new(sent.as_slice());
+        let mut stream = RequestStream::new(sent.as_slice(), PlainPlace::default());
         assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), sent.len());
     }
 
@@ -308,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_waits_for_whoever_takes_it() {
         let sent = [POST, &[b'x'; 100_000]].concat();
-        let mut stream = RequestStream::new(sent.as_slice());
+        let mut stream = RequestStream::new(sent.as_slice(), PlainPlace::default());
         let intake = stream.intake();
         let mut room = vec![0; sent.len()];
         let mut read = async |stream: &mut RequestStream<&[u8]>| {
@@ -356,7 +396,7 @@ mod tests {
         ];
         for (sent, is_given_up) in table {
             let (mut client, server) = duplex(1 << 20);
-            let mut stream = RequestStream::new(server);
+            let mut stream = RequestStream::new(server, PlainPlace::default());
             client.write_all(sent).await.unwrap();
             assert_eq!(ends(&mut stream).await, is_given_up, "{:?}", String::from_utf8_lossy(sent));
         }
@@ -367,7 +407,7 @@ mod tests {
     async fn a_body_has_a_least_rate() {
         for (bytes, is_given_up) in [(1, true), (limits::BODY_LEAST_BYTES / 5, false)] {
             let (mut client, server) = duplex(1 << 20);
-            let mut stream = RequestStream::new(server);
+            let mut stream = RequestStream::new(server, PlainPlace::default());
             stream.intake().begin(Taker::Gone);
             client.write_all(POST).await.unwrap();
             let write = async {
@@ -392,7 +432,7 @@ mod tests {
     async fn an_answer_that_is_not_taken_ends_the_connection() {
         for (sent, is_cut) in [(&b""[..], true), (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", false)] {
             let (mut client, server) = duplex(100);
-            let mut stream = RequestStream::new(server);
+            let mut stream = RequestStream::new(server, PlainPlace::default());
             client.write_all(sent).await.unwrap();
             if !sent.is_empty() {
                 stream.read_exact(&mut vec![0; sent.len()]).await.unwrap();
@@ -402,5 +442,29 @@ mod tests {
             let is_timed_out = matches!(written, Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut);
             assert_eq!(is_timed_out, is_cut);
         }
+    }
+
+    /// Whoever sends a head that is too long is told so, also when it goes on sending, and behind the answer to what it asked before.
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_too_long_is_refused() {
+        let (mut client, server) = duplex(1 << 20);
+        let mut stream = RequestStream::new(server, PlainPlace::default());
+        let head = format!("GET /{} HTTP/1.1\r\n", "x".repeat(3 * limits::HEAD_BYTES));
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut came = Vec::new();
+        stream.read_to_end(&mut came).await.unwrap();
+        assert!(came.len() <= limits::HEAD_BYTES, "{}", came.len());
+        stream.write_all(b"before").await.unwrap();
+        let shut = async {
+            stream.shutdown().await.unwrap();
+            drop(stream);
+        };
+        let mut answer = String::new();
+        let read = async {
+            client.read_to_string(&mut answer).await.unwrap();
+        };
+        tokio::join!(shut, read);
+        assert!(answer.starts_with("beforeHTTP/1.1 431 "), "{answer}");
+        assert!(answer.contains("32768 bytes"), "{answer}");
     }
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 /// The most bytes of a client's text that go back to it in an error.
 const SHOWN_BYTES: usize = 64;
 
-/// A value as it was found: a text quoted and cut to 64 bytes, anything long by its kind only. Never of a credential.
+/// A value as it was found: a text quoted, and like a number cut to 64 bytes, anything else that is long by its kind only.
+/// Never of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found(Box<str>);
 
@@ -17,8 +18,7 @@ impl Found {
     }
 
     pub fn text(text: &str) -> Self {
-        let shown = cut(text, SHOWN_BYTES);
-        let more = if shown.len() < text.len() { "…" } else { "" };
+        let (shown, more) = beginning(text);
         Self(format!("{shown:?}{more}").into())
     }
 
@@ -29,7 +29,9 @@ impl Found {
 
     /// A number, a count.
     pub fn number(number: impl fmt::Display) -> Self {
-        Self(number.to_string().into())
+        let text = number.to_string();
+        let (shown, more) = beginning(&text);
+        Self(format!("{shown}{more}").into())
     }
 
     /// Binary is not shown.
@@ -42,7 +44,8 @@ impl Found {
             Value::String(text) => Self::text(text),
             Value::Object(_) => Self("an object".into()),
             Value::Array(_) => Self("a list".into()),
-            Value::Null | Value::Bool(_) | Value::Number(_) => Self(value.to_string().into()),
+            // A number may have hundreds of digits.
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::number(value),
         }
     }
 
@@ -73,8 +76,7 @@ pub fn reason(said: &str) -> Box<str> {
     const AROUND: usize = 128;
     let tail = said.rfind(EXPECTED).map_or("", |at| &said[at..]);
     let head = found(&said[..said.len() - tail.len()]);
-    let shown = cut(&head, SHOWN_BYTES);
-    let more = if shown.len() < head.len() { "…" } else { "" };
+    let (shown, more) = beginning(&head);
     format!("{shown}{more}{}", cut(&expected(tail), AROUND)).into()
 }
 
@@ -128,6 +130,12 @@ pub fn reason_at<E: fmt::Display>(error: serde_path_to_error::Error<E>) -> Box<s
     if path == "." { why } else { format!("{}: {why}", cut(&path, SHOWN_BYTES)).into() }
 }
 
+/// As much of a client's text as goes back to it, and what stands for the rest.
+fn beginning(text: &str) -> (&str, &'static str) {
+    let shown = cut(text, SHOWN_BYTES);
+    (shown, if shown.len() < text.len() { "…" } else { "" })
+}
+
 fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
@@ -142,6 +150,13 @@ mod tests {
         let long = Found::text(&"é".repeat(33)).to_string();
         assert_eq!(long, format!("\"{}\"…", "é".repeat(32)));
         assert_eq!(Found::json(&serde_json::json!({"a": 1})).to_string(), "an object");
+        let digits = "9".repeat(301);
+        let cut = format!("{}…", "9".repeat(64));
+        assert_eq!(Found::number(&digits).to_string(), cut);
+        // However a reader of JSON keeps such a number.
+        let number =
+            serde_json::from_str(&digits).map_or_else(|_| cut.clone(), |value| Found::json(&value).to_string());
+        assert!(number.len() <= cut.len(), "{number}");
         assert_eq!(Found::optional(None).to_string(), "nothing");
     }
 

@@ -1,5 +1,8 @@
 //! §4.7: tokens that end while their connection lives (T22).
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use letshare_server::limits;
 use serde_json::{Value, json};
 
 use super::stage::{Stage, assert_error};
@@ -51,6 +54,21 @@ async fn a_token_that_was_replaced_ends_nothing() {
     let (mut bob, _) = with_ttl(&stage, 500).await;
     bob.expect(action::DISCONNECTED).await;
     assert!(alice.received_so_far().await.is_empty());
+}
+
+/// A token whose capability lists hundreds of channels comes in the target, up to what a token may have.
+#[tokio::test]
+async fn a_token_of_many_channels_comes_in_the_target() {
+    let stage = Stage::start().await;
+    let channels: serde_json::Map<String, Value> =
+        (0..140).map(|number| (format!("room-{number:>020}"), json!(["*"]))).collect();
+    let capability = Value::Object(channels).to_string();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+    let claims = json!({"iat": now, "exp": now + 600, "x-ably-capability": capability});
+    let token = super::stage::jwt(&stage.app.keys[super::stage::EVERYTHING], &claims);
+    assert!((6_000..limits::TOKEN_BYTES).contains(&token.len()), "{}", token.len());
+    let (mut client, _) = AblyClient::connect_with(&stage.server, &format!("v=6&access_token={token}")).await;
+    client.attach(&format!("room-{:>020}", 139)).await;
 }
 
 /// A shorter one in place of a longer one counts, too.

@@ -7,12 +7,12 @@ use futures_util::SinkExt as _;
 use letshare_server::{
     clock::Clock,
     ids::Timestamp,
-    limits::{EVENT_NAME_BYTES, FLOOD_FACTOR},
+    limits::{EVENT_NAME_BYTES, FLOOD_FACTOR, HEAD_BYTES},
 };
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, Http, Server, UPGRADE, eventually};
+use crate::support::{Client, Http, Server, UPGRADE, eventually, raw::Raw};
 
 async fn expect_refusal(client: &mut Client, room: &str, event: &str, code: u16, text: &str) {
     client.send(json!({"type": "subscribe", "channel": room, "event": event})).await;
@@ -245,5 +245,30 @@ async fn the_rate_of_plain_requests() {
     }
     for page in ["/health", "/metrics", "/ready"] {
         assert_eq!(Http::connect(&server).await.ask("GET", page, &[]).await.status, 200, "{page}");
+    }
+}
+
+/// A head may have 32 KiB. Who sends more is told so, also when it is not whole yet, and behind what was asked before.
+#[tokio::test]
+async fn the_head_of_a_request() {
+    let server = Server::start(|_| {});
+    let head = |bytes: usize| {
+        let begin = "GET /health?x=";
+        let end = " HTTP/1.1\r\nHost: x\r\n\r\n";
+        format!("{begin}{}{end}", "y".repeat(bytes - begin.len() - end.len()))
+    };
+    let mut raw = Raw::connect(server.address).await;
+    raw.write((head(100) + &head(HEAD_BYTES)).as_bytes()).await.expect("open");
+    for _ in 0..2 {
+        assert!(raw.reader.answer().await.starts_with("HTTP/1.1 200 "));
+    }
+    for (bytes, cut) in [(HEAD_BYTES + 1, 0), (HEAD_BYTES + 50_000, 4)] {
+        let mut raw = Raw::connect(server.address).await;
+        let long = head(bytes);
+        raw.write((head(100) + &long[..bytes - cut]).as_bytes()).await.expect("open");
+        assert!(raw.reader.answer().await.starts_with("HTTP/1.1 200 "));
+        let refused = raw.reader.answer().await;
+        assert!(refused.starts_with("HTTP/1.1 431 ") && refused.contains("may have 32768 bytes"), "{refused}");
+        raw.reader.eof().await;
     }
 }

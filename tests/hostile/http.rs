@@ -42,7 +42,7 @@ async fn long_queries_and_many_headers_are_refused() {
         for (path, headers, allowed) in [
             (format!("/ws?token={long}"), upgrade, &[400, 401, 414, 431][..]),
             (format!("/ws?token={token}&userId={long}"), upgrade, &[400, 414, 431]),
-            (format!("/ws?userId={}&token=x", "%F0%9F".repeat(10_000)), upgrade, &[400, 401]),
+            (format!("/ws?userId={}&token=x", "%F0%9F".repeat(5_000)), upgrade, &[400, 401]),
             (format!("/health?{long}"), "", &[200, 400, 414, 431]),
             (format!("/{long}"), "", &[400, 404, 414, 431]),
             ("/health".to_owned(), &many, &[400, 431]),

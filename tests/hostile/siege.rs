@@ -13,6 +13,7 @@ mod credentials;
 mod files;
 mod group;
 mod inbound;
+mod model;
 mod peace;
 mod plain;
 mod postoffice;

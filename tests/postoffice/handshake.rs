@@ -6,6 +6,7 @@ use crate::postoffice::{
     client::{Client, TOKEN, letter},
     server::PostOfficeServer,
 };
+use crate::support::Http;
 
 fn refusal(response: &crate::support::Response) -> (u16, &str) {
     let kind = response.header("content-type");
@@ -42,6 +43,10 @@ async fn every_path_when_asked_for() {
     let mut client = Client::open(&url, Some(TOKEN.1), "a").await.expect("any path");
     client.send_text("no letter").await;
     client.refused("bad_json").await;
+    for (headers, refused) in [(&[][..], (401, "Unauthorized\n")), (&[TOKEN], (400, "Bad Request\n"))] {
+        let posted = Http::connect_to(server.address).await.ask("POST", "/some/where?clientID=a", headers).await;
+        assert_eq!(refusal(&posted), refused, "by any method");
+    }
     assert_eq!(server.ask("/health", &[]).await.body, r#"{"status":"ok"}"#);
 }
 

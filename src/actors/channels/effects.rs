@@ -7,7 +7,7 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
-        accounts::Full,
+        accounts::{Full, Kind},
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::operations::Task,
@@ -180,7 +180,8 @@ impl Channel {
         self.was_used = true;
         loop {
             match self.log.append(now.uptime, Arc::clone(entry), later) {
-                Poll::Ready(Err(StoreError::Memory(full))) if self.makes_room(entry, full) => {}
+                Poll::Ready(Err(StoreError::Memory(full)))
+                    if full.kind == Kind::Window && self.makes_room(entry, full) => {}
                 outcome => return outcome,
             }
         }

@@ -45,7 +45,7 @@ pub(in crate::actors) struct Operations {
 
 struct Waiting {
     task: Task,
-    /// None: it does not wait for another.
+    /// None: it has not had to wait yet.
     charge: Option<Charge>,
 }
 
@@ -175,11 +175,8 @@ impl Channel {
         self.go_on_operating(ctx);
     }
 
-    /// What has to wait is charged to the app. The first waits for no other, and only for as long as the log takes.
+    /// What has to wait, for those before it or for the log, is charged to the app.
     fn pay_for_the_last(&mut self) {
-        if self.operations.len() < 2 {
-            return;
-        }
         let account = self.worker.broker.accounts.app(self.state.name().app());
         let Some(Waiting { task: Task::Publish { publish, .. }, charge }) = self.operations.waiting.back_mut() else {
             return;

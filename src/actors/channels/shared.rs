@@ -15,7 +15,10 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use crate::{
-    actors::channels::{channel::Channel, commit_queue::Asker},
+    actors::{
+        accounts::{Charge, Full, Kind},
+        channels::{channel::Channel, commit_queue::Asker},
+    },
     core::{
         chain::Chain,
         channel::ChannelState,
@@ -74,6 +77,8 @@ struct Asked {
     entry: Entry,
     /// None: nobody wants to know.
     asker: Option<Asker>,
+    /// Of the app.
+    _charge: Charge,
 }
 
 /// The log has answered a publish; none: it was published and is not kept.
@@ -156,8 +161,10 @@ impl Channel {
         if shared.asked.len() > limits::CHANNEL_HELD {
             return Err(Fault::Busy);
         }
-        let (content, head) = (draft.content, shared.chain.head());
-        let entry = Entry::of(draft, head, self.worker.broker.clock.now());
+        let (content, head, broker) = (draft.content, shared.chain.head(), &self.worker.broker);
+        let entry = Entry::of(draft, head, broker.clock.now());
+        let account = broker.accounts.app(entry.channel.app());
+        let charge = account.charge(Kind::Inbound, entry.cost()).map_err(Full::to_fault)?;
         shared.last.0 += 1;
         let (ticket, channel) = (shared.last, ctx.address());
         if entry.is_ephemeral {
@@ -167,7 +174,7 @@ impl Channel {
             let done: Done<Told> = Box::new(move |told| channel.do_send(Answered(ticket, told.map(Some))));
             shared.log.append(&entry, content, head, None, done);
         }
-        shared.asked.push_back(Asked { ticket, entry, asker: None });
+        shared.asked.push_back(Asked { ticket, entry, asker: None, _charge: charge });
         Ok(Publishing::Asked(ticket))
     }
 

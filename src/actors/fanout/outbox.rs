@@ -639,6 +639,10 @@ mod tests {
         assert_eq!(account.kept(), 0);
 
         let poor = Account::server(50_000);
+        let outbox = Outbox::new(1 << 20, Some(poor.clone()));
+        // Whoever is refused is told what is full: it may well read fast.
+        let large = Bytes::from(vec![b'x'; 10_000]);
+        assert!(matches!(outbox.push(large).map_err(NotQueued::to_close_reason), Err(CloseReason::NoMemory { .. })));
         let outbox = Outbox::new(1_000, Some(poor.clone()));
         assert!(matches!(outbox.push_source(backlog(), 50_000), Err(NotQueued::NoMemory(_))));
         assert_eq!(outbox.push_source(backlog(), 100), Ok(()));

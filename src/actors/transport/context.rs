@@ -19,7 +19,7 @@ use crate::{
         inbox::Inbox,
         transport::TransportCommand,
         transport::attachments::Attachments,
-        transport::missed::{BacklogSource, Frames, Made},
+        transport::missed::{BacklogSource, Frames},
         transport::session::Session,
         worker::Worker,
     },
@@ -236,16 +236,15 @@ impl TransportContext<'_> {
 
     /// Sends finished frames of what the client missed, as its socket takes them; until then its account pays for all of them.
     pub fn send_missed(&mut self, frames: Vec<Bytes>) {
-        if frames.is_empty() {
-            return;
+        if !frames.is_empty() {
+            let bytes = frames.iter().map(Bytes::len).sum();
+            self.send_made(frames.into_iter(), bytes);
         }
-        let bytes = frames.iter().map(Bytes::len).sum();
-        self.session.push_source(Frames::new(frames, Rc::clone(self.worker())), bytes);
     }
 
-    /// Sends frames that are made as the socket takes them; what they are made of is paid for.
-    pub fn send_made(&mut self, frames: impl Iterator<Item = Bytes> + 'static) {
-        self.session.push_source(Made::new(frames, Rc::clone(self.worker())), 0);
+    /// Sends frames that are made as its socket takes them; until all are, its account pays for the `bytes` that they are made of.
+    pub fn send_made(&mut self, frames: impl Iterator<Item = Bytes> + 'static, bytes: usize) {
+        self.session.push_source(Frames::new(frames, Rc::clone(self.worker())), bytes);
     }
 
     /// Sends what an attachment missed, as its socket takes it: `encode` writes an entry, and `broken` is sent instead of the

@@ -1,6 +1,6 @@
 //! What a client missed, put into frames as its socket takes them.
 
-use std::{rc::Rc, sync::Arc, task::Poll, vec};
+use std::{iter::Peekable, rc::Rc, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -17,15 +17,9 @@ use crate::{
     limits,
 };
 
-/// Frames that are finished already.
-pub struct Frames {
-    frames: vec::IntoIter<Bytes>,
-    worker: Rc<Worker>,
-}
-
-/// Frames that are made one by one.
-pub struct Made<I> {
-    frames: I,
+/// Frames that need nothing but to be made.
+pub struct Frames<I: Iterator> {
+    frames: Peekable<I>,
     worker: Rc<Worker>,
 }
 
@@ -41,40 +35,17 @@ pub struct BacklogSource<E> {
     reading: Option<Arc<Mutex<Option<Read>>>>,
 }
 
-impl Frames {
-    pub fn new(frames: Vec<Bytes>, worker: Rc<Worker>) -> Self {
-        Self { frames: frames.into_iter(), worker }
+impl<I: Iterator<Item = Bytes>> Frames<I> {
+    pub fn new(frames: I, worker: Rc<Worker>) -> Self {
+        Self { frames: frames.peekable(), worker }
     }
 }
 
-impl Source for Frames {
+impl<I: Iterator<Item = Bytes>> Source for Frames<I> {
     fn next(&mut self) -> Poll<Option<Vec<Bytes>>> {
-        let mut left = limits::BACKLOG_PORTION;
-        let mut fits = |frame: &Bytes| {
-            let is_first = left == limits::BACKLOG_PORTION;
-            let rest = left.checked_sub(frame.len());
-            left = rest.unwrap_or_default();
-            is_first || rest.is_some()
-        };
-        let count_of_fitting = self.frames.as_slice().iter().take_while(|frame| fits(frame)).count();
-        let next: Vec<Bytes> = self.frames.by_ref().take(count_of_fitting).collect();
-        Poll::Ready((!next.is_empty()).then(|| count(&self.worker, next)))
-    }
-}
-
-impl<I> Made<I> {
-    pub const fn new(frames: I, worker: Rc<Worker>) -> Self {
-        Self { frames, worker }
-    }
-}
-
-impl<I: Iterator<Item = Bytes>> Source for Made<I> {
-    fn next(&mut self) -> Poll<Option<Vec<Bytes>>> {
-        let (mut next, mut bytes) = (Vec::new(), 0);
-        while bytes < limits::BACKLOG_PORTION
-            && let Some(frame) = self.frames.next()
-        {
-            bytes += frame.len();
+        let (mut next, mut left) = (Vec::new(), limits::BACKLOG_PORTION);
+        while let Some(frame) = self.frames.next_if(|frame| next.is_empty() || frame.len() <= left) {
+            left = left.saturating_sub(frame.len());
             next.push(frame);
         }
         Poll::Ready((!next.is_empty()).then(|| count(&self.worker, next)))

@@ -189,7 +189,7 @@ fn batches_are_bounded_and_paid_for() {
         stage.run();
     }
     assert_eq!(seen, 20 * large.len());
-    let other: Charge = stage.account.charge(Kind::Window, 2 * limits::BATCH_BYTES).unwrap();
+    let other: Charge = stage.account.charge(Kind::Presence, 2 * limits::BATCH_BYTES).unwrap();
     stage.say(&large);
     let (heard, _) = stage.run();
     assert!(matches!(heard[..], [Inbound::Violation(CloseReason::NoMemory { .. })]), "{heard:?}");

@@ -4,6 +4,7 @@ use std::{mem, sync::Arc, task::Poll, time::Duration};
 
 use crate::{
     core::{
+        budget::{Charge, Full, Kind},
         dedupe::Known,
         history::Query,
         message::Entry,
@@ -42,6 +43,21 @@ impl DiskChannel {
     pub(super) fn new(log: &DiskLog, name: ChannelName, open: Arc<OpenChannel>) -> Self {
         Self { past: Arc::new(DiskPast::new(log, name, open)), bounds: log.memory.bounds() }
     }
+
+    /// What the app of the channel pays for a write of so many bytes until it is on disk.
+    ///
+    /// # Errors
+    /// [`Full`]: as much of it waits already as may.
+    fn pay_to_write(&self, bytes: usize) -> Result<Charge, Full> {
+        self.past.account.charge(Kind::Store, bytes + limits::STORE_WRITE_COST)
+    }
+
+    /// Writes what nobody waits for, if there is room for it.
+    fn write(&self, bytes: usize, work: impl FnMut(&mut Writing<'_>) -> Result<(), StoreError> + Send + 'static) {
+        if let Ok(charge) = self.pay_to_write(bytes) {
+            self.past.engine.submit(bytes, Box::new(work), Box::new(move |_| drop(charge)));
+        }
+    }
 }
 
 impl ChannelLog for DiskChannel {
@@ -62,6 +78,10 @@ impl ChannelLog for DiskChannel {
         let value = encoding::encode(&entry);
         let key = rows::entry_key(open.row.id, entry.serial.place());
         let size = key.len() + value.len();
+        let charge = match self.pay_to_write(size) {
+            Ok(charge) => charge,
+            Err(full) => return Poll::Ready(Err(StoreError::Memory(full))),
+        };
         let mut state = open.state.lock();
         state.submitted = Some(entry.serial);
         state.pending += 1;
@@ -94,12 +114,18 @@ impl ChannelLog for DiskChannel {
         let (bounds, done) = (self.bounds, later());
         let past = Arc::clone(&self.past);
         let committed = move |result: Result<(), StoreError>| {
+            drop(charge);
             let mut state = past.open.state.lock();
             state.pending -= 1;
             if result.is_ok() {
                 state.has_row = true;
-                if !mem::replace(&mut state.is_changed, true) {
-                    past.changed.lock().push(past.name.clone());
+                if !state.is_changed {
+                    let mut changed = past.changed.lock();
+                    // When that many are listed, all are looked at.
+                    if changed.len() < limits::SWEEP_AGENDA {
+                        changed.push(past.name.clone());
+                        state.is_changed = true;
+                    }
                 }
                 state.window.append_copy(now, entry, bounds);
             }
@@ -158,7 +184,7 @@ impl ChannelLog for DiskChannel {
             None => Ok(()),
         };
         // Nobody waits for it: without it the annotations are counted.
-        self.past.engine.submit(size, Box::new(work), Box::new(drop));
+        self.write(size, work);
     }
 
     fn keep_whole(&mut self, append: &Arc<Entry>) {
@@ -180,7 +206,7 @@ impl ChannelLog for DiskChannel {
             rows.put(ENTRIES, &key, &value)
         };
         // Nobody waits for it: without it the message is put together.
-        self.past.engine.submit(size, Box::new(work), Box::new(drop));
+        self.write(size, work);
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

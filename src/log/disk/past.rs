@@ -45,8 +45,8 @@ pub struct DiskPast {
     pub changed: Arc<Mutex<Vec<ChannelName>>>,
     backlog_bytes: usize,
     clock: Clock,
-    /// Pays for what is read for a crowd.
-    account: Account,
+    /// Pays for what is read for a crowd, and for what waits to be written.
+    pub account: Account,
     reader: Arc<Reader>,
 }
 

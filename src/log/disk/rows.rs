@@ -164,13 +164,22 @@ pub fn channels(
     rows: &mut impl Rows,
     mut visit: impl FnMut(ChannelName, ChannelRow) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let everything = (Bound::Unbounded, Bound::Unbounded);
-    rows.visit(CHANNELS, everything, Order::Rising, &mut |key, value| {
+    channels_after(rows, None, |name, row| visit(name, row).map(ControlFlow::Continue))
+}
+
+/// The same behind one of them, for as long as `visit` goes on.
+pub fn channels_after(
+    rows: &mut impl Rows,
+    after: Option<&ChannelName>,
+    mut visit: impl FnMut(ChannelName, ChannelRow) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
+    let after = after.map(channel_key);
+    let behind = (after.as_deref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+    rows.visit(CHANNELS, behind, Order::Rising, &mut |key, value| {
         let (Some(name), Some(row)) = (channel_name(key), ChannelRow::decode(value)) else {
             return Err(StoreError::damaged("the row of a channel"));
         };
-        visit(name, row)?;
-        Ok(ControlFlow::Continue(()))
+        visit(name, row)
     })
 }
 

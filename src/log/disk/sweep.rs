@@ -59,25 +59,32 @@ impl DiskLog {
         }
         let (mut swept, mut agenda) = (Swept::default(), self.agenda.lock());
         let now = self.clock.now();
-        let is_all = agenda.begins_anew(now);
         let mut names = self.changed();
+        if names.len() >= limits::SWEEP_AGENDA {
+            // Others may have changed that are not listed.
+            *agenda = Agenda::default();
+        }
+        let is_all = agenda.begins_anew(now);
         if is_all {
             self.forget_unused_objects(now)?;
-            names = self.all()?;
+            names = self.page_of_all(None)?;
         } else {
             names.extend(agenda.take_due(now));
         }
         let mut stored = if is_all { 0 } else { self.stored_bytes.load(Ordering::Relaxed) };
-        for name in names {
-            match self.sweep_channel(name, &mut agenda, &mut swept) {
-                Ok((known, left)) if !is_all => stored = (stored + left).saturating_sub(known),
-                Ok((_, left)) => stored += left,
-                // The others are swept all the same.
-                Err(error @ StoreError::Damaged(_)) => {
-                    tracing::error!(%error, "a channel cannot be swept");
+        while let Some(last) = names.last().cloned() {
+            for name in names {
+                match self.sweep_channel(name, &mut agenda, &mut swept) {
+                    Ok((known, left)) if !is_all => stored = (stored + left).saturating_sub(known),
+                    Ok((_, left)) => stored += left,
+                    // The others are swept all the same.
+                    Err(error @ StoreError::Damaged(_)) => {
+                        tracing::error!(%error, "a channel cannot be swept");
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
+            names = if is_all { self.page_of_all(Some(&last))? } else { Vec::new() };
         }
         self.stored_bytes.store(stored, Ordering::Relaxed);
         Ok(swept)
@@ -93,14 +100,16 @@ impl DiskLog {
         names
     }
 
-    fn all(&self) -> Result<Vec<ChannelName>, StoreError> {
+    /// The next of all channels, by name.
+    fn page_of_all(&self, after: Option<&ChannelName>) -> Result<Vec<ChannelName>, StoreError> {
         let mut names = Vec::new();
         self.engine.read(|rows| {
-            rows::channels(rows, |name, row| {
+            rows::channels_after(rows, after, |name, row| {
                 if !row.is_window {
                     names.push(name);
                 }
-                Ok(())
+                let is_page = names.len() >= limits::SWEEP_AGENDA;
+                Ok(if is_page { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })
         })?;
         Ok(names)

@@ -14,7 +14,7 @@ use crate::{
         serial::Serial,
         window::{Bounds, Gap},
     },
-    ids::{ClientId, ConnectionId, Timestamp},
+    ids::{AppId, ClientId, ConnectionId, Timestamp},
     limits,
     log::contract::{self, Reads as _, append, entry_at, named, serials, try_append},
     store::{
@@ -294,6 +294,47 @@ fn what_is_asked_of_the_file_costs_what_it_is_long() {
     assert_eq!((engine.reads() - before, account.kept()), (1, 0));
 }
 
+/// Each app pays for what it has waiting for the disk: one that writes faster is refused alone.
+#[test]
+fn an_app_that_waits_for_the_disk_leaves_it_to_the_others() {
+    #[derive(Debug)]
+    struct Two(AppId, [Account; 2]);
+    impl budget::AppAccounts for Two {
+        fn of_app(&self, id: AppId) -> Account {
+            self.1[usize::from(id == self.0)].clone()
+        }
+    }
+    let (disk, clock, other) = (FaultyDisk::default(), clock(), AppId::random());
+    let server = Account::server(1 << 24);
+    let apps = [0, 1].map(|_| server.open(budget::Level::App, 1 << 24));
+    server.bound(budget::Kind::Store, 80_000);
+    apps.iter().for_each(|app| app.bound(budget::Kind::Store, 40_000));
+    let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
+    let memory = MemoryLog::new(bounds, Arc::new(Two(other, apps.clone())));
+    let retention = Retention { age: DAY, bytes: 1 << 30 };
+    let log = DiskLog::open(memory, engine(&disk), Box::new(move |_| Some(retention)), 1 << 20, clock.clone()).unwrap();
+    let mut channels = ["p".into(), ChannelName::new(other, "p")].map(|name| log.open(&name));
+    disk.hold();
+    let (told, outcomes) = mpsc::channel();
+    let mut append = |of: usize| {
+        let entry = entry_at(&mut channels[of].mint(), 4_000, clock.now().millis());
+        channels[of].append(clock.uptime(), entry, &mut || {
+            let told = told.clone();
+            Box::new(move |result| told.send(result).unwrap())
+        })
+    };
+    let waiting = (0..).take_while(|_| append(0).is_pending()).count();
+    assert!((6..10).contains(&waiting), "{waiting}");
+    assert!(append(0).is_ready() && append(1).is_pending());
+    disk.release();
+    for _ in 0..=waiting {
+        outcomes.recv().unwrap().unwrap();
+    }
+    assert!(append(0).is_pending());
+    outcomes.recv().unwrap().unwrap();
+    assert_eq!(server.kept_of(budget::Kind::Store), 0);
+}
+
 /// findings G2: what is read for a crowd is paid for, and kept only as long as there is room and somebody may come for it.
 #[test]
 fn what_is_read_of_the_past_is_paid_for() {
@@ -312,7 +353,7 @@ fn what_is_read_of_the_past_is_paid_for() {
     assert_eq!(account.kept(), 0);
 
     // Without room it is read anew by each.
-    let full = account.charge(budget::Kind::Window, 1 << 24).unwrap();
+    let full = account.charge(budget::Kind::Presence, 1 << 24).unwrap();
     for _ in 0..2 {
         assert_eq!(channel.after(all[100].serial).unwrap().len(), 399);
         assert_eq!(account.kept(), 1 << 24);

@@ -73,17 +73,19 @@ fn one(message: WireObject, publisher: &Publisher<'_>, now: Timestamp) -> Result
 }
 
 impl AblyConnection {
-    /// Sends the objects as they are, as the socket takes them: their pages are made once for all who attach meanwhile.
+    /// Sends the objects as they are, as the socket takes them: their pages are made once for all who attach meanwhile, and each
+    /// pays for them until then: later changes make others.
     pub(super) fn send_objects(&self, channel: &str, objects: &Snapshot, transport: &mut TransportContext<'_>) {
         let format = self.format;
         let pages = objects.pages(format_of(format).slot(), |objects| object_pages(objects, format));
         let (id, channel, timestamp) = (self.shared.next_sync_id(), channel.to_owned(), transport.now());
+        let bytes = pages.iter().map(|page| page.len()).sum();
         let frames = (0..pages.len()).map(move |place| {
             let is_last = place + 1 == pages.len();
             let cursor = if is_last { format!("{id}:") } else { format!("{id}:{}", place + 1) };
             let state = pages.get(place).map_or(&b"[]"[..], |page| page);
             ServerFrame::ObjectSync { channel: &channel, cursor: &cursor, timestamp, state }.encode(format)
         });
-        transport.send_made(frames);
+        transport.send_made(frames, bytes);
     }
 }

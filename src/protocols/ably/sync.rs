@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::{
     actors::transport::context::{Attaching, TransportContext},
@@ -23,18 +24,30 @@ use crate::{
 pub(super) const ASKED: Bytes = Bytes::from_static(b"sync");
 
 impl AblyConnection {
-    pub(super) fn send_members(&self, channel: &str, members: &MemberList, transport: &mut TransportContext<'_>) {
-        let pages = members.pages(format_of(self.format).slot(), |members| encoded_pages(members, self.format));
+    /// One page is sent at once; of more, each is written when the socket has taken the ones before it. All who are sent the same
+    /// members share the pages, and each pays for them meanwhile: later changes make others.
+    pub(super) fn send_members(
+        &self,
+        channel: &ByteString,
+        members: &Arc<MemberList>,
+        transport: &mut TransportContext<'_>,
+    ) {
         // No `@` or `.` in a sync id (T42).
-        let id = self.shared.next_sync_id();
+        let (id, timestamp, format) = (self.shared.next_sync_id(), transport.now(), self.format);
+        let pages = pages_in(members, format);
+        let (count, bytes) = (pages.len(), pages.iter().map(|page| page.bytes.len()).sum());
+        let (channel, members) = (channel.clone(), Arc::clone(members));
         let mut sent = 0;
-        for (place, page) in pages.iter().enumerate() {
+        let mut frames = (0..count).map(move |place| {
+            let page = &pages_in(&members, format)[place];
             sent += page.len;
-            let is_last = place + 1 == pages.len();
-            let cursor = if is_last { format!("{id}:") } else { format!("{id}:{sent}") };
-            let (cursor, timestamp) = (Some(&*cursor), transport.now());
-            let frame = ServerFrame::Sync { channel, cursor, timestamp, members: &page.bytes };
-            self.say(&frame, transport);
+            let cursor = if place + 1 == count { format!("{id}:") } else { format!("{id}:{sent}") };
+            let frame = ServerFrame::Sync { channel: &channel, cursor: Some(&cursor), timestamp, members: &page.bytes };
+            frame.encode(format)
+        });
+        match count {
+            1 => frames.next().into_iter().for_each(|frame| transport.send_frame(frame)),
+            _ => transport.send_made(frames, bytes),
         }
     }
 
@@ -61,6 +74,10 @@ impl AblyConnection {
             tracing::debug!(%fault, "a presence sync was not sent");
         }
     }
+}
+
+fn pages_in(members: &MemberList, format: Format) -> &[EncodedMembers] {
+    members.pages(format_of(format).slot(), |members| encoded_pages(members, format))
 }
 
 fn encoded_pages(members: &[Arc<Member>], format: Format) -> Vec<EncodedMembers> {

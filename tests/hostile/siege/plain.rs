@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use letshare_server::limits;
 use tokio::time::interval;
 
 use super::besiege;
@@ -81,6 +82,22 @@ async fn bodies_that_trickle() {
             }
         }
         held
+    })
+    .await;
+}
+
+/// A head that is as long as it may be, but for its end, beside one that never ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_do_not_end() {
+    besiege(&[], async |siege| {
+        let attack = async |number: usize| {
+            let bytes = if number.is_multiple_of(2) { limits::HEAD_BYTES - 100 } else { 200 * 1024 };
+            let head = format!("GET /health?{} HTTP/1.1\r\nX-Long: {}", "x".repeat(1_000), "y".repeat(bytes - 1_100));
+            let mut raw = siege.connect(number).await?;
+            raw.attack(head.as_bytes()).await;
+            Some(raw)
+        };
+        siege.crowd(attack).await
     })
     .await;
 }

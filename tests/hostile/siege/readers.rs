@@ -76,3 +76,37 @@ async fn messages_that_nobody_reads() {
     })
     .await;
 }
+
+/// A hundred members with as much data as they may have, of whom every change makes a new list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_nobody_reads() {
+    besiege(&[], async |siege| {
+        let mut keeper = siege.ably(0, "").await.expect("a place");
+        let member = |number| {
+            let events = json!([{"action": 2, "clientId": format!("m{number}"), "data": "x".repeat(10_000)}]);
+            json!({"action": action::PRESENCE, "channel": "crowded", "msgSerial": number, "presence": events})
+        };
+        keeper.flood(&texts([json!({"action": action::ATTACH, "channel": "crowded"})])).await;
+        keeper.flood(&texts((0..100).map(member))).await;
+        let frames = texts((0..20).flat_map(|number| {
+            let events = json!([{"action": 4, "clientId": "changing", "data": number.to_string()}]);
+            let change =
+                json!({"action": action::PRESENCE, "channel": "crowded", "msgSerial": number, "presence": events});
+            [
+                json!({"action": action::ATTACH, "channel": "crowded"}),
+                change,
+                json!({"action": action::SYNC, "channel": "crowded"}),
+            ]
+        }));
+        let attack = async |number| {
+            let mut raw = siege.narrow_ably(number).await?;
+            raw.attack(&frames).await;
+            Some(raw)
+        };
+        // Each of them has the server write a mebibyte of members twenty times.
+        let mut held = siege.some(super::OF_ONE_ADDRESS, attack).await;
+        held.push(keeper);
+        held
+    })
+    .await;
+}
