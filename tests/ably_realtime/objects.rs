@@ -223,7 +223,7 @@ async fn what_is_wrong_is_refused_and_nothing_is_done() {
         let nack = client.nacked(serial, code).await;
         let status = if code == 40009 { 413 } else { 400 };
         assert_error(&nack, code, status);
-        assert_eq!(nack["error"]["message"].as_str().is_some_and(|text| text.len() > 20), true, "{nack}");
+        assert!(nack["error"]["message"].as_str().is_some_and(|text| text.len() > 20), "{nack}");
     }
     let serial = operate(&mut client, json!([])).await;
     client.acked(serial).await;
