@@ -92,7 +92,10 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
                     let broker = Arc::clone(&broker);
                     async move {
                         let begun = expect_tls(accepted?).await;
-                        if let Err(error) = &begun {
+                        // Who hangs up without a word only looks whether somebody listens.
+                        if let Err(error) = &begun
+                            && error.kind() != io::ErrorKind::UnexpectedEof
+                        {
                             broker.refused(Reason::Request, address.map(|address| address.ip()), || {
                                 format!("TLS: {error}")
                             });
