@@ -212,6 +212,17 @@ const WORKS: [(&str, &[&str]); 47] = [
         ],
     ),
     (
+        "the same: presence, occupancy and the limit of a LetShare room count all of them; a server that dies takes its members with it within 18 s",
+        &[
+            "cluster::members::members_of_a_dead_node_leave_and_those_of_one_that_slept_come_back",
+            "cluster::seats::a_room_of_fifty_is_one_room_at_three_nodes",
+        ],
+    ),
+    (
+        "the same: updates, deletes and appends of messages, annotations and their summaries, at whichever of them",
+        &["cluster::changes::appends_at_two_nodes_come_to_one_text"],
+    ),
+    (
         "several servers on one Redis: connections, token requests, revocations, apps, lists of channels and statistics are those of all",
         &[
             "cluster::beside::a_connection_is_at_one_node",
@@ -224,10 +235,6 @@ const WORKS: [(&str, &[&str]); 47] = [
 /// What does not work yet, and what the path of a test would say that shows it.
 const MISSING: [(&str, &[&str]); 2] = [
     ("Ably: push notifications", &["ably_rest::push"]),
-    (
-        "several servers on one Redis: presence, occupancy, changes of messages",
-        &["cluster::presence", "cluster::mutable"],
-    ),
 ];
 
 const BEGIN: &str = "<!-- What works: made by tests/docs/features.rs -->\n";

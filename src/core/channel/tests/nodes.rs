@@ -447,7 +447,7 @@ impl Cluster {
 
 #[test]
 fn all_nodes_come_to_the_same_members_and_messages() {
-    let runs = if std::env::var_os("LETSHARE_NIGHTLY").is_some() { 100_000 } else { 10_000 };
+    let runs = if option_env!("LETSHARE_NIGHTLY").is_some() { 100_000 } else { 10_000 };
     let (mut entries, mut members) = (0, 0);
     for seed in 0..runs {
         let mut cluster = Cluster::new(seed);
