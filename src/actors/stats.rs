@@ -166,19 +166,35 @@ impl Stats {
     }
 
     fn write_soon(&mut self) {
-        let written = self.write(|_, stats| stats.traffic != Traffic::default());
+        let batch = self.unwritten(|_, stats| stats.traffic != Traffic::default());
+        let Some((store, batch)) = self.store.clone().zip(batch) else {
+            return;
+        };
         actix_rt::spawn(async move {
-            if let Err(error) = written.await {
+            if let Err(error) = store.commit(batch).await {
                 tracing::warn!(%error, "the statistics of the last seconds could not be written");
             }
         });
     }
 
-    /// Writes down what has changed in records, for which those of some apps are brought up to date, and forgets what is over.
+    /// Writes down what has changed in records, as [`Self::unwritten`] finds it. Where nothing has, it is still behind all that
+    /// was handed to the store before.
     fn write<F: Fn(AppId, &AppStats) -> bool>(
         &mut self,
         is_due: F,
     ) -> impl Future<Output = Result<(), StoreError>> + use<F> {
+        let batch = self.unwritten(is_due).unwrap_or_default();
+        let store = self.store.clone();
+        async move {
+            match store {
+                Some(store) => store.commit(batch).await.map(drop),
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// What has changed in records, for which those of some apps are brought up to date; what is over is forgotten.
+    fn unwritten(&mut self, is_due: impl Fn(AppId, &AppStats) -> bool) -> Option<Batch> {
         let now = self.now();
         let mut changed = false;
         let mut batch = Batch::new();
@@ -197,13 +213,7 @@ impl Stats {
             }
         }
         self.apps.retain(|_, stats| stats.is_used());
-        let store = self.store.clone().filter(|_| changed);
-        async move {
-            match store {
-                Some(store) => store.commit(batch).await.map(drop),
-                None => Ok(()),
-            }
-        }
+        changed.then_some(batch)
     }
 
     /// Removes some of the rows that nobody needs any more.

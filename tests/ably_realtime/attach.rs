@@ -40,7 +40,9 @@ async fn t30_attached_says_which_modes_are_granted() {
     for wanted in [flag::SUBSCRIBE, flag::PUBLISH | flag::PRESENCE, 1 << 22, 1 << 24 | 1 << 25] {
         let channel = format!("only-{wanted}");
         let attached = alice.attach_with(with_flags(&channel, wanted)).await;
-        assert_eq!(attached["flags"], wanted);
+        // Whoever subscribes to objects is sent them, even where there are none (docs/protocols/ably.md §10.5).
+        let has_objects = if wanted & flag::OBJECT_SUBSCRIBE == 0 { 0 } else { flag::HAS_OBJECTS };
+        assert_eq!(attached["flags"], wanted | has_objects);
     }
 
     let query = stage.query(SUBSCRIBE_ONLY);

@@ -194,12 +194,11 @@ async fn actions_that_mean_nothing_here() {
             client.send(frame).await;
         }
         assert!(client.answered_so_far().await.is_empty());
-        // Annotations need a rule that allows them (§9).
-        for (serial, (action, code)) in [(19, 40400), (21, 93002)].into_iter().enumerate() {
-            let frame = json!({"action": action, "channel": "room", "msgSerial": serial});
-            client.send(frame).await;
-            client.nacked(serial as u64, code).await;
-        }
+        // A frame of objects without any publishes nothing; annotations need a rule that allows them (§9).
+        client.send(json!({"action": action::OBJECT, "channel": "room", "msgSerial": 0})).await;
+        client.acked(0).await;
+        client.send(json!({"action": action::ANNOTATION, "channel": "room", "msgSerial": 1})).await;
+        client.nacked(1, 93002).await;
     }
     assert_unmoved(&stage, witness).await;
 }

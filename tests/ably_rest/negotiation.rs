@@ -234,7 +234,7 @@ async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
         ("POST", &request, r#"{"capability":"{\"a\":[]}"}"#, 40000, &["\"a\"", "empty list", "at least one"]),
         ("POST", &request, r#"{"ttl":"soon"}"#, 40003, &["ttl", "\"soon\"", "24 hours"]),
         ("POST", &request, r#"{"timestamp":"soon"}"#, 40003, &["timestamp", "\"soon\"", "milliseconds"]),
-        ("POST", &request, r#"{"timestamp":5}"#, 40104, &["timestamp", " s ago", "120 s"]),
+        ("POST", &request, r#"{"timestamp":5}"#, 40104, &["Timestamp", " s ago", "120 s"]),
         ("POST", &request, r#"{"clientId":""}"#, 40012, &["clientId", "\"\"", "neither empty"]),
         ("POST", &request, r#""x""#, 40000, &["token request", "\"x\"", "an object"]),
         ("POST", &revoke, r#"{"targets":1}"#, 40001, &["targets", "`1`", "a list"]),

@@ -23,9 +23,11 @@ pub(super) struct Held {
     is_releasing: bool,
 }
 
+type Command = dyn FnOnce(&mut Channel, &mut Context<Channel>);
+
 struct Waiting {
     needs_seat: bool,
-    carry_out: Box<dyn FnOnce(&mut Channel, &mut Context<Channel>)>,
+    carry_out: Box<Command>,
 }
 
 impl Held {
