@@ -99,7 +99,7 @@ async fn members_of_three_nodes_are_the_same_at_all() {
         let mut client = client(places[number % 3], &name).await;
         act(&mut client, 2, "entered").await;
         act(&mut client, 4, &format!("data{number}")).await;
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             act(&mut client, 3, "left").await;
         }
         client

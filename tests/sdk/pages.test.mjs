@@ -55,10 +55,11 @@ const COMMANDS = {
 
 /** Runs it to its end; what it printed, both streams. */
 async function run([program, args], { cwd, env }) {
-  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // A group of its own, so that what a shell has started ends with it.
+  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   let printed = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (printed += chunk));
-  const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS);
+  const late = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), PATIENCE_MS);
   const status = await new Promise((done, failed) => {
     child.on('close', (code, signal) => done(signal ?? code));
     child.on('error', failed);

@@ -23,11 +23,11 @@ pub(super) struct Held {
     is_releasing: bool,
 }
 
-type Command = dyn FnOnce(&mut Channel, &mut Context<Channel>);
+type HeldCommand = dyn FnOnce(&mut Channel, &mut Context<Channel>);
 
 struct Waiting {
     needs_seat: bool,
-    carry_out: Box<Command>,
+    carry_out: Box<HeldCommand>,
 }
 
 impl Held {
