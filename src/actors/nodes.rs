@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-pub use crate::log::shared::nodes::{Change, Nodes, Table};
+pub use crate::log::shared::nodes::{Change, News, Nodes, Table};
 
 /// What nodes ask each other.
 #[derive(Serialize, Deserialize)]

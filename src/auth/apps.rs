@@ -12,7 +12,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::RwLock;
@@ -164,6 +164,16 @@ fn keys_of<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Names {
 pub struct Apps {
     apps: RwLock<HashMap<AppId, Arc<App>>>,
     clock: Clock,
+    /// Whether other servers may have made apps that are not known here yet.
+    lacks_some: OnceLock<LacksSome>,
+}
+
+struct LacksSome(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for LacksSome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LacksSome")
+    }
 }
 
 impl Apps {
@@ -171,7 +181,11 @@ impl Apps {
     pub fn new(apps: impl IntoIterator<Item = App>, clock: Clock) -> Self {
         let default = App::new(AppId::DEFAULT);
         let apps = [default].into_iter().chain(apps);
-        Self { apps: RwLock::new(apps.map(|app| (app.id, Arc::new(app))).collect()), clock }
+        Self {
+            apps: RwLock::new(apps.map(|app| (app.id, Arc::new(app))).collect()),
+            clock,
+            lacks_some: OnceLock::new(),
+        }
     }
 
     /// The operator's apps are these from now on; those of the sandbox stay. What clients were granted they keep.
@@ -192,6 +206,20 @@ impl Apps {
         let is_other = |(name, key): &(&Arc<str>, &Arc<Key>)| before.get(*name).is_some_and(|old| !old.is_like(key));
         let changed = after.iter().filter(is_other).map(|(name, _)| name.to_string()).collect();
         Difference { new: missing(&before, &after), gone: missing(&after, &before), changed }
+    }
+
+    /// Other servers make apps too; `lacks_some` says whether this one may not have heard of some.
+    pub fn are_those_of_all(&self, lacks_some: impl Fn() -> bool + Send + Sync + 'static) {
+        // There is one cluster, and it is told once.
+        let _ = self.lacks_some.set(LacksSome(Box::new(lacks_some)));
+    }
+
+    /// What is said of an app that is not here: it may be found later while other servers cannot be heard.
+    pub fn unknown(&self) -> Fault {
+        match self.lacks_some.get() {
+            Some(lacks_some) if (lacks_some.0)() => Fault::Busy,
+            _ => Fault::NotFound { what: "app" },
+        }
     }
 
     pub fn find(&self, id: AppId) -> Option<Arc<App>> {

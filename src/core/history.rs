@@ -281,12 +281,14 @@ pub fn rewind<'a>(
     let (mut found, mut newest) = (Vec::new(), NewestFirst::default());
     for entry in entries.filter_map(|entry| newest.of(entry)) {
         messages += entry.len();
-        if entry.timestamp < oldest || messages > rewind.messages {
+        // What was published together stays together, so the newest publish comes even when it is more than is asked for.
+        let is_too_much = messages > rewind.messages && (rewind.messages == 0 || !found.is_empty());
+        if entry.timestamp < oldest || is_too_much {
             is_enough = true;
             break;
         }
         found.push(entry);
-        if messages == rewind.messages {
+        if messages >= rewind.messages {
             is_enough = true;
             break;
         }
@@ -315,6 +317,22 @@ mod tests {
             Arc::new(Entry::new("c".into(), serial, now, None, EntryId::Serial, body))
         };
         sizes.map(entry).collect()
+    }
+
+    /// Messages that were published together stay together, and the newest publish is never too much.
+    #[test]
+    fn a_rewind_counts_messages() {
+        let all = entries(&[1, 3, 2]);
+        let now = Timestamp::from_millis(10_000);
+        for (messages, expected) in
+            [(0, vec![]), (1, vec![2]), (2, vec![2]), (4, vec![2]), (5, vec![3, 2]), (6, vec![1, 3, 2])]
+        {
+            let (found, is_enough) = rewind(all.iter().rev(), now, Rewind { messages, age: None });
+            assert_eq!(found.iter().map(|entry| entry.len()).collect::<Vec<_>>(), expected, "{messages}");
+            assert!(is_enough, "{messages}");
+        }
+        let (found, is_enough) = rewind(all.iter().rev(), now, Rewind { messages: 7, age: None });
+        assert!(found.len() == 3 && !is_enough);
     }
 
     proptest! {

@@ -68,6 +68,27 @@ async fn passwords_are_tried_a_few_a_second() {
     }
     assert_eq!(statuses[..5], [401; 5]);
     assert!(statuses.contains(&429), "{statuses:?}");
+    // A password that is shown as a bearer token is one more attempt.
+    let ask = async |http: &mut Http<tokio::net::TcpStream>, shown: &str| {
+        let bearer = format!("Bearer {shown}");
+        http.ask("GET", "/admin/api/node", &[("Authorization", &bearer)]).await.status
+    };
+    let mut shown = Vec::new();
+    for attempt in 0..12 {
+        shown.push(ask(&mut http, &format!("guess {attempt}")).await);
+    }
+    assert!(shown.contains(&429), "{shown:?}");
+}
+
+#[tokio::test]
+async fn whoever_knows_the_password_may_show_it_as_often_as_they_like() {
+    let server = server(|_| {});
+    let mut http = Http::connect(&server).await;
+    let bearer = format!("Bearer {PASSWORD}");
+    for _ in 0..30 {
+        let answer = http.ask("GET", "/admin/api/node", &[("Authorization", &bearer)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }
 
 #[tokio::test]

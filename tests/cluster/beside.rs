@@ -80,8 +80,12 @@ async fn a_node_whose_redis_takes_nothing_is_not_ready() {
     until_ready(&node, Some("is away for")).await;
     proxy.set_away(false);
     until_ready(&node, None).await;
-    let figures = Http::connect(&node).await.ask("GET", "/metrics", &[]).await.json();
-    assert_eq!((&figures["cluster"]["nodes"], &figures["cluster"]["up"]), (&json!(1), &json!(1)), "{figures}");
+    // Its lease may have ended meanwhile, and is taken again.
+    let is_counted = async || {
+        let figures = Http::connect(&node).await.ask("GET", "/metrics", &[]).await.json();
+        (figures["cluster"]["nodes"] == 1 && figures["cluster"]["up"] == 1).then_some(())
+    };
+    eventually(is_counted).await;
 }
 
 fn key_of(connected: &Value) -> &str {
@@ -200,7 +204,6 @@ async fn a_token_that_was_revoked_is_good_at_no_node() {
     eventually(async || is_refused(&late).await).await;
     // Redis without its data learns it again from whoever knows.
     redis.command(&[b"FLUSHALL"]).await;
-    redis.command(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]).await;
     eventually(async || redis.command(&[b"HLEN", b"ls:{ctl}revocations"]).await.contains(":1").then_some(())).await;
     let later = ground.node(redis.port, |_| {});
     eventually(async || is_refused(&later).await).await;

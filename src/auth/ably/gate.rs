@@ -222,7 +222,7 @@ impl Gate {
     }
 
     fn find_app(&self, id: AppId) -> Result<Arc<App>, Fault> {
-        self.apps.find(id).ok_or(Fault::NotFound { what: "app" })
+        self.apps.find(id).ok_or_else(|| self.apps.unknown())
     }
 
     /// A key that has not been removed; it may be revoked.

@@ -62,6 +62,11 @@ pub struct Object {
     bytes: usize,
 }
 
+/// What was judged at the same time may come to more than a number can be; neither format has a word for that.
+const fn finite(number: f64) -> f64 {
+    number.clamp(f64::MIN, f64::MAX)
+}
+
 impl Object {
     /// Without any value, as it is before an operation on it.
     pub const fn zero(kind: Type) -> Self {
@@ -87,9 +92,15 @@ impl Object {
 
     /// Of a counter.
     pub fn count(&self) -> f64 {
+        let (created, sum) = self.counted();
+        finite(created.unwrap_or_default() + sum)
+    }
+
+    /// The first value of a counter, and what it was increased by.
+    pub(super) const fn counted(&self) -> (Option<f64>, f64) {
         match self.head.shape {
-            Shape::Map { .. } => 0.0,
-            Shape::Counter { created, sum } => created.unwrap_or_default() + sum,
+            Shape::Map { .. } => (None, 0.0),
+            Shape::Counter { created, sum } => (created, sum),
         }
     }
 
@@ -153,7 +164,7 @@ impl Object {
                 self.head.is_created = true;
             }
             // RTLC9.
-            (Shape::Counter { sum, .. }, Action::Increment(number)) => *sum += number,
+            (Shape::Counter { sum, .. }, Action::Increment(number)) => *sum = finite(*sum + number),
             // RTLO5; root cannot be deleted.
             (_, Action::Delete) if !is_root => {
                 let kind = self.kind();

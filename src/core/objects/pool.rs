@@ -163,13 +163,8 @@ impl Objects {
             if object.head.deleted.is_some() {
                 return Err(Fault::ObjectDeleted { id: operation.object.as_str().into() });
             }
-            if let Action::Increment(number) = operation.action
-                && !(object.count() + number).is_finite()
-            {
-                let (found, rule) = (Found::number(number), "a number by which the counter stays below 1.8e308");
-                return Err(Fault::InvalidObject { field: "counterInc.number", found, rule });
-            }
         }
+        self.check_counters(operations)?;
         let (made, bytes) = self.growth(operations);
         let (mut untold_objects, mut untold) = (made, bytes);
         for (made, bytes) in &self.untold {
@@ -183,6 +178,29 @@ impl Objects {
             return Err(Fault::ObjectsFull { what: "bytes", limit: limits::OBJECTS_BYTES });
         }
         self.tab.reserve(untold).map_err(Full::to_fault)
+    }
+
+    /// Each counter stays a number, whatever of it is told apart (`docs/protocols/ably.md §10.5`).
+    fn check_counters(&self, operations: &[ObjectOperation]) -> Result<(), Fault> {
+        let mut counters: FastMap<&ObjectId, (Option<f64>, f64)> = FastMap::default();
+        for ObjectOperation { object, action, .. } in operations {
+            let known = || self.pool.get(object).map_or((None, 0.0), |known| known.counted());
+            let (field, number) = match action {
+                Action::CreateCounter(count) => ("counterCreate.count", count.unwrap_or_default()),
+                Action::Increment(number) => ("counterInc.number", *number),
+                _ => continue,
+            };
+            let (created, sum) = counters.entry(object).or_insert_with(known);
+            match action {
+                Action::Increment(_) => *sum += number,
+                _ => *created = created.or(Some(number)),
+            }
+            if !sum.is_finite() || !(created.unwrap_or_default() + *sum).is_finite() {
+                let (found, rule) = (Found::number(number), "a number by which the counter stays below 1.8e308");
+                return Err(Fault::InvalidObject { field, found, rule });
+            }
+        }
+        Ok(())
     }
 
     /// How many objects these make, and by how many bytes they let objects grow.

@@ -291,3 +291,27 @@ proptest! {
         prop_assert_eq!(&state(&mut Objects::restored(disk.kept(), None)), &whole);
     }
 }
+
+/// A counter stays a number after each operation of a frame, and so does what it was increased by, which is told apart.
+#[test]
+fn counters_stay_numbers() {
+    let counter = id(Type::Counter, "counter");
+    let add = |number| ObjectOperation::new(counter.clone(), Action::Increment(number));
+    let create = |number| ObjectOperation::new(counter.clone(), Action::CreateCounter(Some(number)));
+    let refused: [(&[ObjectOperation], &[ObjectOperation]); 4] = [
+        (&[create(0.0)], &[add(1e308), add(1e308)]),
+        (&[create(1e308), add(-1e308)], &[add(-1e308)]),
+        (&[add(1.5e308)], &[create(1e308)]),
+        (&[], &[create(1e308), add(1e308)]),
+    ];
+    for (before, operations) in refused {
+        let mut log = Log::new();
+        let mut objects = after(&[log.entry(before.to_vec())]);
+        let told = objects.judge(operations);
+        assert!(matches!(told, Err(Fault::InvalidObject { .. })), "{before:?} {operations:?}: {told:?}");
+        assert!(objects.judge(&[add(5.0)]).is_ok());
+        // What was judged at the same time elsewhere is taken all the same.
+        objects.take(&log.entry(operations.to_vec()));
+        assert!(state(&mut objects)[&counter].count().is_finite());
+    }
+}

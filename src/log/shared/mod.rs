@@ -189,7 +189,7 @@ impl SharedLog {
             memory,
             appends: line(SCRIPTS),
             reads: line(SCRIPTS),
-            nodes: Nodes::start(node, line(nodes::SCRIPTS), tail.clone(), clock.clone()),
+            nodes: Nodes::start(node, line(nodes::SCRIPTS), tail.clone(), &greeting, clock.clone()),
             tail,
             node,
             lease: Lease::default(),

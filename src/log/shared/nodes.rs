@@ -32,7 +32,7 @@ mod rows;
 
 pub use connection::{Row, Standing};
 pub use inbox::{Question, Word};
-pub use rows::{Change, Table};
+pub use rows::{Change, News, Table};
 
 pub(super) const SCRIPTS: &[&str] = &[
     include_str!("nodes/beat.lua"),
@@ -49,11 +49,14 @@ const TELL: usize = 3;
 const CHANGE: usize = 4;
 const SCAN: usize = 5;
 
+/// Where it stands how all nodes are set up.
+const SETUP: &str = "ls:conf";
+
 /// What every new connection to Redis begins with: all nodes have to be set up alike. `secret` is the fingerprint of theirs.
 pub fn greeting(secret: Option<String>) -> Run {
     let has = [("partitions", Some(limits::PARTITIONS.to_string())), ("secret", secret)];
     let args = has.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect();
-    Run { script: include_str!("nodes/greeting.lua"), keys: vec!["ls:conf".to_owned()], args }
+    Run { script: include_str!("nodes/greeting.lua"), keys: vec![SETUP.to_owned()], args }
 }
 
 /// A handle, cheap to clone.
@@ -67,6 +70,10 @@ struct Inner {
     clock: Clock,
     beat: Mutex<Beat>,
     on_word: OnceLock<inbox::Hears>,
+    /// What all nodes have to be set up with: name, value, name, value.
+    setup: Vec<Bytes>,
+    /// Called when Redis was found empty.
+    on_loss: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// The rows that all nodes have are to be read, or are being read.
     has_rows_to_read: AtomicBool,
     asked: AtomicU64,
@@ -86,7 +93,8 @@ struct Beat {
 }
 
 impl Nodes {
-    pub(super) fn start(own: NodeId, line: Line, tail: redis::Tail, clock: Clock) -> Self {
+    /// `greeting` is what each line to Redis begins with.
+    pub(super) fn start(own: NodeId, line: Line, tail: redis::Tail, greeting: &Run, clock: Clock) -> Self {
         let nodes = Self(Arc::new(Inner {
             own,
             line,
@@ -94,6 +102,8 @@ impl Nodes {
             clock,
             beat: Mutex::default(),
             on_word: OnceLock::new(),
+            setup: greeting.args.iter().map(|arg| arg.clone().into()).collect(),
+            on_loss: OnceLock::new(),
             has_rows_to_read: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             waiting: Mutex::default(),
@@ -212,8 +222,8 @@ async fn beat(inner: Weak<Inner>) {
     while let Some(nodes) = inner.upgrade() {
         let began = nodes.clock.uptime();
         let (told, answer) = oneshot::channel();
-        let keys = vec![b"ls:beat".to_vec(), LEASES.to_vec()];
-        let args = vec![node_bytes(nodes.own)];
+        let keys = vec![b"ls:beat".to_vec(), LEASES.to_vec(), SETUP.as_bytes().to_vec()];
+        let args = [vec![node_bytes(nodes.own)], nodes.setup.clone()].concat();
         let done = Box::new(move |answer| drop(told.send(answer)));
         nodes.line.call(Call { script: BEAT, keys, args, repeats: true, done });
         let answer = answer.await;
@@ -224,8 +234,16 @@ async fn beat(inner: Weak<Inner>) {
         {
             let mut beat = nodes.beat.lock();
             match answer {
-                Ok(Ok(alive)) => {
+                Ok(Ok(reply)) => {
+                    let (was_empty, alive) =
+                        reply.split_first().map_or((false, &[][..]), |(it, alive)| (&it[..] == b"1", alive));
                     let alive = alive.iter().filter_map(|node| read_node(node)).collect();
+                    if let Some(on_loss) = nodes.on_loss.get().filter(|_| was_empty) {
+                        tracing::warn!(
+                            "redis has lost its data: it is told again how the servers are set up, and what was revoked"
+                        );
+                        on_loss();
+                    }
                     *beat = Beat { heard: Some(now), round_trip: now.saturating_sub(began), refused: None, alive };
                 }
                 Ok(Err(CallError::Redis(error @ RedisError::Refused { .. }))) => beat.refused = Some(error),

@@ -4,7 +4,11 @@
 //! A page has its session in a cookie that no script reads and no other site sends; programs send it, or the password if it is
 //! no hash, as a bearer token.
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
@@ -48,6 +52,8 @@ pub struct Door {
     /// Without a password whoever is on this machine may.
     is_open: bool,
     sessions: Mutex<VecDeque<Session>>,
+    /// Networks that have shown the password as a bearer token: showing it again costs no attempt.
+    proven: Mutex<HashSet<Network>>,
     attempts: RateLimiter<Network, HashMapStateStore<Network>, Clock, NoOpMiddleware<Nanos>>,
     /// Judging a hash takes a processor for some hundredths of a second: one at a time.
     hashing: Semaphore,
@@ -63,7 +69,15 @@ impl Door {
     pub fn new(password: SecretString, is_open: bool, clock: Clock) -> Self {
         let quota = Quota::per_second(limits::LOGINS_PER_SECOND).allow_burst(limits::LOGIN_BURST);
         let attempts = RateLimiter::hashmap_with_clock(quota, clock.clone());
-        Self { password, is_open, sessions: Mutex::default(), attempts, hashing: Semaphore::new(1), clock }
+        Self {
+            password,
+            is_open,
+            sessions: Mutex::default(),
+            proven: Mutex::default(),
+            attempts,
+            hashing: Semaphore::new(1),
+            clock,
+        }
     }
 
     fn has_password(&self) -> bool {
@@ -86,13 +100,35 @@ impl Door {
                 Err(Refusal::new(40300, why))
             };
         }
-        let is_known = |token| self.knows(token) || !self.is_hash() && self.is_password(token);
-        let is_known = shown(request.headers()).is_some_and(is_known);
-        if is_known {
-            Ok(())
-        } else {
-            Err(Refusal::new(40100, "log in by POST /admin/api/login, or show a bearer token"))
+        let refused = Refusal::new(40100, "log in by POST /admin/api/login, or show a bearer token");
+        match shown(request.headers()) {
+            Some(token) if self.knows(token) => Ok(()),
+            Some(token) if !self.is_hash() => {
+                self.try_password(token, Network::of(caller.address))?.then_some(()).ok_or(refused)
+            }
+            _ => Err(refused),
         }
+    }
+
+    /// Whether it is the password, which is no hash. What is not is an attempt, like one to log in.
+    fn try_password(&self, text: &str, network: Network) -> Result<bool, Refusal> {
+        let is_proven = self.proven.lock().contains(&network);
+        let is_password = self.is_password(text);
+        if is_proven && is_password {
+            return Ok(true);
+        }
+        if !self.may_try(network) {
+            self.proven.lock().remove(&network);
+            return Err(too_many());
+        }
+        if is_password {
+            let mut proven = self.proven.lock();
+            if proven.len() >= limits::LOGIN_NETWORKS {
+                proven.clear();
+            }
+            proven.insert(network);
+        }
+        Ok(is_password)
     }
 
     /// Whether it is a session that has not ended.
@@ -145,6 +181,10 @@ impl Door {
         let digest = digest(token);
         self.sessions.lock().retain(|session| session.digest != digest);
     }
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(42900, "too many attempts: wait a second for each")
 }
 
 /// What a request shows: a bearer token, or the session of a page.
@@ -216,7 +256,7 @@ pub(super) async fn log_in(
         Err(refusal)
     };
     if !admin.door.may_try(Network::of(caller.address)) {
-        return turned_away(Reason::TooOften, Refusal::new(42900, "too many attempts: wait a second for each"));
+        return turned_away(Reason::TooOften, too_many());
     }
     if !admin.door.judge(login.into_inner().password).await {
         return turned_away(Reason::Token, Refusal::new(40100, "wrong password"));

@@ -12,7 +12,7 @@ use crate::{
         accounts::Kind,
         broker::Broker,
         fanout::hub::CredentialsChanged,
-        nodes::{Change, Nodes, Table},
+        nodes::{Change, News, Nodes, Table},
     },
     auth::apps::{Apps, setup::AppSetup},
     ids::AppId,
@@ -32,12 +32,15 @@ impl Common {
     /// Follows the other nodes, from the rows that there are on.
     pub fn follow(self, nodes: Nodes) {
         let (told, mut changes) = unbounded_channel();
+        let asked = nodes.clone();
+        self.apps.are_those_of_all(move || asked.check_ready().is_err());
         nodes.follow_rows(move |change| drop(told.send(change)));
         rt::spawn(async move {
             while let Some(change) = changes.recv().await {
                 match change {
-                    Some(change) => self.take(change),
-                    None => self.read_all(&nodes).await,
+                    News::Changed(change) => self.take(change),
+                    News::Missed => self.read_all(&nodes).await,
+                    News::Lost => self.teach(&nodes, &[]).await,
                 }
             }
         });
@@ -80,8 +83,13 @@ impl Common {
         for (id, setup) in &apps {
             self.take_app(id, setup);
         }
-        // A Redis that has lost its data learns again what was revoked: every node has it on disk.
-        let known: BTreeSet<&str> = revocations.iter().map(|(name, _)| &**name).collect();
+        self.teach(nodes, &revocations).await;
+        nodes.rows_are_read();
+    }
+
+    /// A Redis that has lost its data learns again what was revoked: every node has it on disk.
+    async fn teach(&self, nodes: &Nodes, rows: &[(String, String)]) {
+        let known: BTreeSet<&str> = rows.iter().map(|(name, _)| &**name).collect();
         let mut own = StoredRevocations::all(&self.shared.gate);
         own.retain(|(name, _)| !known.contains(&**name));
         for put in own.chunks(limits::ABLY_ROWS) {
@@ -90,7 +98,6 @@ impl Common {
                 tracing::warn!(%error, "revocations could not be told to the other servers");
             }
         }
-        nodes.rows_are_read();
     }
 
     fn take_revocations(&self, rows: &[(String, String)]) {

@@ -22,6 +22,16 @@ pub struct Change {
     pub gone: Vec<String>,
 }
 
+/// What a node hears of the rows.
+#[derive(Debug)]
+pub enum News {
+    Changed(Change),
+    /// Some changes may have been missed, so all rows are to be read, as they are at the start.
+    Missed,
+    /// Redis has lost its data.
+    Lost,
+}
+
 impl Table {
     fn key(self) -> Vec<u8> {
         match self {
@@ -43,15 +53,17 @@ impl Table {
 const TOPIC: &[u8] = b"ls:{ctl}";
 
 impl Nodes {
-    /// `hears` is told each change; none: some may have been missed, so all rows are to be read, as they are at the start.
-    pub fn follow_rows(&self, hears: impl Fn(Option<Change>) + Clone + Send + 'static) {
+    /// `hears` is told each change.
+    pub fn follow_rows(&self, hears: impl Fn(News) + Clone + Send + Sync + 'static) {
         self.0.has_rows_to_read.store(true, Ordering::Relaxed);
-        let first = hears.clone();
+        let (first, loss) = (hears.clone(), hears.clone());
         let heard = move |heard| match heard {
-            Heard::Message(bytes) => hears(serde_json::from_slice(&bytes).ok()),
-            Heard::Missed => hears(None),
+            Heard::Message(bytes) => hears(serde_json::from_slice(&bytes).map_or(News::Missed, News::Changed)),
+            Heard::Missed => hears(News::Missed),
         };
-        self.0.tail.subscribe(TOPIC.to_vec(), Box::new(heard), Box::new(move || first(None)));
+        // They are followed once.
+        let _ = self.0.on_loss.set(Box::new(move || loss(News::Lost)));
+        self.0.tail.subscribe(TOPIC.to_vec(), Box::new(heard), Box::new(move || first(News::Missed)));
     }
 
     /// The rows of all tables were read, and what was told meanwhile: the node may be ready.
