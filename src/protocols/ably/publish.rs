@@ -111,14 +111,19 @@ impl AblyConnection {
         let publisher = self.publisher(&name, transport);
         let checked = messages::check(message.messages, &publisher, &self.shared.settings);
         let checked = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
-        let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
+        let id = checked.id.unwrap_or_else(|| self.frame_id(message.msg_serial));
         let publish = Publish {
             publisher: checked.publisher,
             is_ephemeral: checked.is_ephemeral,
             refusal,
-            ..Publish::new(checked.id.unwrap_or(frame_id), Body::Messages(checked.messages))
+            ..Publish::new(id, Body::Messages(checked.messages))
         };
         Ok((channel, publish))
+    }
+
+    /// The id of what a frame publishes that names none.
+    fn frame_id(&self, msg_serial: Option<u64>) -> EntryId {
+        EntryId::Frame { connection: self.id, msg_serial: msg_serial.unwrap_or_default() }
     }
 
     fn check_annotations(
@@ -135,13 +140,8 @@ impl AblyConnection {
         let publisher = self.publisher(&name, transport);
         let checked = annotations::check(message.annotations, None, &publisher, &self.shared.settings);
         let (annotations, id) = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
-        let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
-        let publish = Publish {
-            publisher: Some(self.id),
-            refusal,
-            ..Publish::new(id.unwrap_or(frame_id), Body::Annotations(annotations))
-        };
-        Ok((channel, publish))
+        let id = id.unwrap_or_else(|| self.frame_id(message.msg_serial));
+        Ok((channel, Publish { publisher: Some(self.id), refusal, ..Publish::new(id, Body::Annotations(annotations)) }))
     }
 
     /// What is done to objects (§10.4).
@@ -157,13 +157,8 @@ impl AblyConnection {
         let publisher = self.publisher(&name, transport);
         let checked = objects::check(message.state, &publisher, &self.shared.settings, transport.now());
         let (operations, id) = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
-        let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
-        let publish = Publish {
-            publisher: Some(self.id),
-            refusal,
-            ..Publish::new(id.unwrap_or(frame_id), Body::Objects(operations))
-        };
-        Ok((channel, publish))
+        let id = id.unwrap_or_else(|| self.frame_id(message.msg_serial));
+        Ok((channel, Publish { publisher: Some(self.id), refusal, ..Publish::new(id, Body::Objects(operations)) }))
     }
 
     fn publisher<'a>(&'a self, name: &Name, transport: &'a TransportContext<'_>) -> Publisher<'a> {
@@ -194,7 +189,7 @@ impl AblyConnection {
             channel: &channel,
             max_message_bytes: self.shared.settings.max_message_bytes,
         };
-        let id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
+        let id = self.frame_id(message.msg_serial);
         let item = message.messages.pop().unwrap_or_default();
         let may = operator.check_may(item.action);
         let own_only = may.as_ref().is_ok_and(|own_only| *own_only);
