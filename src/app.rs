@@ -55,6 +55,7 @@ use crate::{
 
 mod admin;
 mod cluster;
+pub mod import;
 mod listen;
 mod memory;
 mod older;

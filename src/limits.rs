@@ -770,6 +770,11 @@ pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
 /// Connections to MongoDB unless its URI says otherwise. A message takes one for a few milliseconds.
 pub const ARCHIVE_CONNECTIONS: u32 = 32;
 
+/// Rows of an import that are written together, the bytes of a row of JSON, and how many bad rows are told one by one.
+pub const IMPORT_ROWS: usize = 512;
+pub const IMPORT_ROW_BYTES: u64 = 1024 * 1024;
+pub const IMPORT_TOLD: u64 = 100;
+
 /// Calls of the moderation service at a time; each takes a thread. More wait, within their own time limit.
 pub const MODERATION_CALLS: usize = 32;
 

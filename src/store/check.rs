@@ -47,6 +47,14 @@ impl Overlay {
         Ok(Self { file: Arc::new(file), length, written: Arc::new(Mutex::new(written)) })
     }
 
+    /// One of an empty file.
+    ///
+    /// # Errors
+    /// When the system has no such file.
+    pub fn of_nothing() -> io::Result<Self> {
+        Self::of(Path::new("/dev/null"))
+    }
+
     /// Opens a database on it.
     ///
     /// # Errors

@@ -9,7 +9,8 @@
 //! * `code` and `reply` are what is answered, `push` is what clients get and channels carry, `names` the ids of rooms and
 //!   groups and the channels that they are.
 //! * `shared` is what all have in common; `moderation` judges messages, `online` knows who is there, `participants` who
-//!   was when a group that was not made here was used, `first_replies` what repeats are answered.
+//!   was when a group that was not made here was used, `first_replies` what repeats are answered;
+//!   `import` brings chats along from elsewhere.
 
 mod code;
 mod commands;
@@ -19,6 +20,7 @@ mod fields;
 mod first_replies;
 mod http;
 mod identity;
+mod import;
 pub mod moderation;
 mod names;
 mod online;
@@ -31,4 +33,5 @@ mod sending;
 mod shared;
 
 pub use endpoint::routes;
+pub use import::Import;
 pub use shared::Chat;
