@@ -157,7 +157,8 @@ pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     // First of all, so that a signal that comes early is heard.
     let process = cli.will_serve().then(serve::Process::begin).transpose();
-    let outcome = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
+    // Whatever thread tells how far a command is writes to stderr, so that it is not locked here.
+    let outcome = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr());
     let ended = process.and_then(|process| match (outcome, process) {
         // Serving needs stdout for its logs, so it starts when the locks are gone.
         (Outcome::Serve(prepared), Some(process)) => {
@@ -260,7 +261,7 @@ fn report(
             Report { out: format!("the configuration is valid (MODE {mode})"), notes, good: true }
         }
         Some(Command::Config(ConfigCommand::Show)) => Report::good(show(&loaded()?)),
-        Some(Command::Data(command)) => data::run(*command, &loaded()?.config.data, clock).into(),
+        Some(Command::Data(command)) => data::run(*command, &loaded()?.config.data, clock, Form::of_process()).into(),
         Some(Command::Import(command)) => import::run(command, &loaded()?.config, clock, Form::of_process(), err),
         Some(Command::Admin(command)) => admin::run(command, &loaded()?.config, out),
         Some(Command::Completions { shell }) => {

@@ -59,13 +59,7 @@ impl Destination {
         if let (Protocol::Chat, Some(settings), false) = (protocol, mongodb, is_dry) {
             let name = format!("the database {} of MongoDB", chat.mongodb_database);
             let (archive, driver) = database::open(settings, clock)?;
-            return Ok(Self {
-                importer: to_chat(archive),
-                name,
-                folder: None,
-                _lock: None,
-                _driver: Some(driver),
-            });
+            return Ok(Self { importer: to_chat(archive), name, folder: None, _lock: None, _driver: Some(driver) });
         }
         let (path, file) = (&config.data.dir, folder::data_file(&config.data.dir));
         let (mut lock, mut opened) = (None, None);

@@ -96,13 +96,7 @@ pub(super) fn run(command: &Command, config: &Config, clock: &Clock, form: Form,
 }
 
 /// What there is to say on stdout.
-fn bring(
-    command: &Command,
-    config: &Config,
-    clock: &Clock,
-    form: Form,
-    err: &mut dyn Write,
-) -> anyhow::Result<String> {
+fn bring(command: &Command, config: &Config, clock: &Clock, form: Form, err: &mut dyn Write) -> anyhow::Result<String> {
     let zone = command.timezone.clone();
     let mut to = Destination::open(command.protocol, config, zone, clock, command.dry_run)?;
     let mut tally = Tally::default();

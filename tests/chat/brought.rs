@@ -79,7 +79,8 @@ async fn chats_are_there_with_their_members_and_a_second_run_adds_nothing() {
 /// A table of a database that numbers its messages: they are in the order of their numbers.
 #[tokio::test]
 async fn numbered_messages_keep_their_order() {
-    let rows = "id,sender_id,receiver_id,content,created_at\n3,7,42,c,1751355852\n1,7,42,a,1751355852\n2,42,7,b,1751355852\n";
+    let rows =
+        "id,sender_id,receiver_id,content,created_at\n3,7,42,c,1751355852\n1,7,42,a,1751355852\n2,42,7,b,1751355852\n";
     let brought = Brought::new("chat", &[("m.csv", rows)]);
     assert_eq!(brought.brings("--messages m.csv"), [3, 0, 0]);
     assert_eq!(brought.brings("--messages m.csv"), [0, 3, 0]);

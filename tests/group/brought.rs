@@ -3,7 +3,8 @@
 use super::*;
 use crate::support::brought::Brought;
 
-const GROUPS: &str = "id,name,owner_id,created_at\n12,walkers,7,2025-07-01 10:00:00\n13,readers,8,2025-07-01 10:00:00\n";
+const GROUPS: &str =
+    "id,name,owner_id,created_at\n12,walkers,7,2025-07-01 10:00:00\n13,readers,8,2025-07-01 10:00:00\n";
 const MEMBERS: &str = "group_id,user_id,name,joined_at
 12,7,Wu,2025-07-01 10:00:00
 12,8,Li,2025-07-01 11:00:00
@@ -49,12 +50,16 @@ async fn groups_are_there_with_their_members_and_a_second_run_adds_nothing() {
     let page = data(&rig.ask("8", "/api/messages?group_id=12").await);
     let messages = page["messages"].as_array().expect("messages");
     let newest = messages.iter().find(|one| one["message_id"] == "m-3").expect("it was brought along");
-    assert_eq!((&newest["sender_name"], &newest["msg_type"], &newest["created_at"]), (&json!("Li"), &json!(2), &json!(1_751_364_002)));
+    assert_eq!(
+        (&newest["sender_name"], &newest["msg_type"], &newest["created_at"]),
+        (&json!("Li"), &json!(2), &json!(1_751_364_002))
+    );
     assert_eq!(rig.ask("7", "/api/messages?group_id=13").await.status, 403);
 
     // What was brought along is not unread, and what comes is.
     let groups = data(&rig.ask("8", "/api/users/8/groups").await);
-    let unread: Vec<_> = groups["groups"].as_array().expect("groups").iter().map(|group| &group["unread_count"]).collect();
+    let unread: Vec<_> =
+        groups["groups"].as_array().expect("groups").iter().map(|group| &group["unread_count"]).collect();
     assert_eq!(unread, [0, 0]);
     let mut reader = rig.user("8").await;
     let mut writer = rig.user("7").await;

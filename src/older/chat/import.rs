@@ -72,7 +72,9 @@ impl Import {
     fn users(record: &Record, names: Names) -> Result<Vec<u64>, String> {
         let ids = record.list(names)?;
         let read = |text: &String| text.parse::<i64>().ok().and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
-        ids.iter().map(|text| read(text).ok_or_else(|| format!("{text:?} is no user: users are whole numbers"))).collect()
+        ids.iter()
+            .map(|text| read(text).ok_or_else(|| format!("{text:?} is no user: users are whole numbers")))
+            .collect()
     }
 
     fn group_id(record: &Record) -> Result<String, String> {
@@ -94,7 +96,8 @@ impl Import {
     async fn group(&mut self, record: &Record) -> Result<Result<Outcome, String>, StoreError> {
         let read = || {
             let id = Self::group_id(record)?;
-            let (name, description) = (needed(record.text(NAME)?, NAME)?, record.text(DESCRIPTION)?.unwrap_or_default());
+            let (name, description) =
+                (needed(record.text(NAME)?, NAME)?, record.text(DESCRIPTION)?.unwrap_or_default());
             let owner = needed(Self::user(record, OWNER)?, OWNER)?;
             let mut members = vec![owner];
             for member in Self::users(record, MEMBERS)? {

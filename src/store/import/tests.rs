@@ -44,7 +44,10 @@ fn texts_numbers_and_lists() {
     let row = record(json!({"id": {"$oid": "6b0160107ae27f0950b35a70"}, "n": {"$numberLong": "7"}, "t": "8", "x": 1.5,
         "many": [1, "2", {"$numberInt": "3"}], "text": "1, 2;3", "json": "[\"1\",\"2\",\"3\"]", "one": 9, "nested": {"a": 1, "b": 2}}));
     assert_eq!(row.text(&["_id", "id"]), Ok(Some("6b0160107ae27f0950b35a70".to_owned())));
-    assert_eq!((row.integer(&["n"]), row.integer(&["t"]), row.integer(&["none"])), (Ok(Some(7)), Ok(Some(8)), Ok(None)));
+    assert_eq!(
+        (row.integer(&["n"]), row.integer(&["t"]), row.integer(&["none"])),
+        (Ok(Some(7)), Ok(Some(8)), Ok(None))
+    );
     assert_eq!(row.text(&["n"]), Ok(Some("7".to_owned())));
     const LISTS: [Names; 3] = [&["many"], &["text"], &["json"]];
     for names in LISTS {

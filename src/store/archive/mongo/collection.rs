@@ -3,11 +3,11 @@
 
 use std::{sync::mpsc, thread};
 
+use futures_util::TryStreamExt as _;
 use mongodb::{
     Client,
     bson::{Bson, Document, doc},
 };
-use futures_util::TryStreamExt as _;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
@@ -29,7 +29,8 @@ type Rows = mpsc::SyncSender<Result<Row, String>>;
 pub fn collection(uri: SecretString, kind: Kind) -> Result<Source, String> {
     let (counted, total) = mpsc::sync_channel(1);
     let (rows, read) = mpsc::sync_channel(limits::IMPORT_ROWS);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let run = move || {
         runtime.block_on(async move {
             if let Err(error) = send(uri, kind, &counted, &rows).await {
@@ -54,7 +55,8 @@ async fn send(
     let options = options(&Server::Uri(uri)).await.map_err(|fault| fault.to_string())?;
     let database = options.default_database.clone();
     let database = database.ok_or("the MongoDB URI names no database: mongodb://host:27017/database")?;
-    let collection = Client::with_options(options).map_err(text)?.database(&database).collection::<Document>(kind.name());
+    let collection =
+        Client::with_options(options).map_err(text)?.database(&database).collection::<Document>(kind.name());
     let count = collection.estimated_document_count().await.map_err(text)?;
     let _ = counted.send(Ok(count));
     // In the order in which they were made, as far as their ids tell.
