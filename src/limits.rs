@@ -677,6 +677,9 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 pub const ADMIN_PAGE: usize = 100;
 pub const LISTED_AT_ONCE: usize = 1_000;
 
+/// How often each worker thread is asked for a sign of life, and how long that takes is noted.
+pub const WORKER_PROBE: Duration = Duration::from_secs(1);
+
 /// How long a connection to the port of TLS may wait with its first byte.
 pub const TLS_BEGIN: Duration = Duration::from_secs(3);
 
