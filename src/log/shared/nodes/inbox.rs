@@ -2,7 +2,7 @@
 //! whoever is not told to look at a connection looks at it in a minute.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -105,9 +105,21 @@ impl Nodes {
     /// # Errors
     /// [`StoreError::Late`]: not all who are there have answered.
     pub async fn ask(&self, question: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+        let (answers, are_all) = self.answers(question).await;
+        if are_all { Ok(answers.into_iter().filter_map(|(_, answer)| answer).collect()) } else { Err(StoreError::Late) }
+    }
+
+    /// What each of the others answers, in order; none: nothing in time.
+    pub async fn ask_each(&self, question: &[u8]) -> BTreeMap<NodeId, Option<Bytes>> {
+        self.answers(question).await.0
+    }
+
+    /// And whether all who are there have answered.
+    async fn answers(&self, question: &[u8]) -> (BTreeMap<NodeId, Option<Bytes>>, bool) {
         let others: Vec<NodeId> = self.alive().into_iter().filter(|node| *node != self.own()).collect();
+        let mut answers: BTreeMap<_, _> = others.iter().map(|node| (*node, None)).collect();
         if others.is_empty() {
-            return Ok(Vec::new());
+            return (answers, true);
         }
         let mut waiting = Waiting::begin(self);
         for node in &others {
@@ -119,16 +131,17 @@ impl Nodes {
             };
             self.tell(node, QUESTION, waiting.number, question, told);
         }
-        let mut answers = HashMap::new();
+        let mut awaited: BTreeSet<NodeId> = others.into_iter().collect();
         let all = async {
-            while answers.len() < others.len()
+            while !awaited.is_empty()
                 && let Some((node, answer)) = waiting.answers.recv().await
             {
+                awaited.remove(&node);
                 answers.insert(node, answer);
             }
         };
-        timeout(limits::NODE_ANSWER, all).await.map_err(|_| StoreError::Late)?;
-        Ok(answers.into_values().flatten().collect())
+        let are_all = timeout(limits::NODE_ANSWER, all).await.is_ok();
+        (answers, are_all)
     }
 
     pub fn answer(&self, question: &Question, answer: &[u8]) {
