@@ -21,7 +21,7 @@ use crate::{
         accounts::Accounts,
         channels::Directory,
         connections::Connections,
-        fanout::HubHandle,
+        fanout::{HubHandle, hub::CredentialsChanged},
         metrics::Metrics,
         refusals::{Reason, Refusals},
         stats::Stats,
@@ -85,6 +85,13 @@ pub fn limiter(per_second: u32, clock: &Clock) -> Option<FrameLimiter> {
 }
 
 impl Broker {
+    /// Every connection is to look whether its credentials are worth what they were.
+    pub fn credentials_changed(&self) {
+        for hub in self.hubs.lock().iter() {
+            hub.address.do_send(CredentialsChanged);
+        }
+    }
+
     /// Counts a refusal, and logs why; the reason must not contain a token.
     pub fn refused(&self, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
         self.refusals.note(&self.clock, reason, address, why);
