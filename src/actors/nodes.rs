@@ -163,11 +163,19 @@ impl Broker {
         });
     }
 
-    /// A connection has ended for good.
-    pub fn end_connection(&self, id: ConnectionId, owner: &Owner) {
-        if let Some(nodes) = self.nodes() {
-            nodes.end(id, owner.app, owner.client_id.as_ref());
-        }
+    /// A connection has ended for good. What Redis does not take is tried again for as long as that is remembered here.
+    pub fn end_connection(self: &Arc<Self>, id: ConnectionId, owner: &Owner) {
+        let Some(nodes) = self.nodes() else { return };
+        let (broker, ended) = (Arc::downgrade(self), owner.clone());
+        nodes.end(id, owner.app, owner.client_id.as_ref(), move |told| {
+            let (Err(_), Some(broker)) = (told, broker.upgrade()) else { return };
+            tokio::spawn(async move {
+                tokio::time::sleep(limits::NODE_BEAT).await;
+                if broker.connections.has_ended(id, broker.clock.uptime()) {
+                    broker.end_connection(id, &ended);
+                }
+            });
+        });
     }
 
     /// Whose a connection is that this server need not know: none if no node does.
@@ -190,11 +198,10 @@ impl Broker {
     /// [`Fault::NonceReplayed`]; [`Fault::Busy`]: Redis does not answer, and the request may come again.
     pub async fn spend(&self, request: &[u8]) -> Result<(), Fault> {
         let Some(nodes) = self.nodes() else { return Ok(()) };
-        // Its timestamp may be as far ahead of us as it may be behind.
-        match nodes.once(request, 2 * limits::TOKEN_REQUEST_AGE).await {
+        match nodes.once(request, limits::NONCE_LIFE).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::NonceReplayed),
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(error.to_fault()),
         }
     }
 
@@ -207,7 +214,7 @@ impl Broker {
             None => Ok(()),
             Some(nodes) => nodes.change_rows(change).await.map_err(|error| match error {
                 StoreError::Full => Fault::Busy,
-                error => told(&error),
+                error => error.to_fault(),
             }),
         }
     }
@@ -358,15 +365,7 @@ impl Broker {
         let Some(nodes) = self.nodes() else { return Ok(Vec::new()) };
         // Cannot fail: texts and numbers are written into memory.
         let question = serde_json::to_vec(asked).unwrap_or_default();
-        let answers = nodes.ask(&question).await.map_err(|error| told(&error))?;
+        let answers = nodes.ask(&question).await.map_err(|error| error.to_fault())?;
         answers.iter().map(|answer| serde_json::from_slice(answer).map_err(|_| Fault::Busy)).collect()
-    }
-}
-
-/// A Redis that is away is found again.
-const fn told(error: &StoreError) -> Fault {
-    match error {
-        StoreError::Unreachable(_) => Fault::Busy,
-        error => error.to_fault(),
     }
 }

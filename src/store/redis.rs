@@ -302,7 +302,7 @@ impl From<CallError> for StoreError {
         match error {
             CallError::Late => Self::Late,
             CallError::Full => Self::Busy,
-            CallError::Redis(error) => Self::Unreachable(error.to_string().into()),
+            error @ (CallError::NotCopied | CallError::Redis(_)) => Self::Unreachable(error.to_string().into()),
         }
     }
 }
