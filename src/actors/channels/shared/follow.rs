@@ -270,7 +270,7 @@ impl Handler<Rejoined> for Channel {
             Ok(Joined { head, judged, log, members, counts }) => {
                 shared.is_away = false;
                 tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
-                shared.chain = Chain::new(head);
+                shared.chain = Chain::new(head, Some(self.worker.broker.accounts.app(self.state.name().app())));
                 shared.judged = judged;
                 self.log = log;
                 let elsewhere = shared.seating.learn(shared.log.node(), counts);
