@@ -6,6 +6,7 @@ mod figures;
 mod log;
 mod members;
 mod nodes;
+mod objects;
 mod outages;
 mod proxy;
 mod seats;

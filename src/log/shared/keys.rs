@@ -33,6 +33,18 @@ impl Keys {
         self.key("m")
     }
 
+    pub fn head(&self) -> Vec<u8> {
+        self.key("h")
+    }
+
+    pub fn stream(&self) -> Vec<u8> {
+        self.key("s")
+    }
+
+    pub fn objects(&self) -> Vec<u8> {
+        self.key("o")
+    }
+
     /// The versions of a message, whose place and index are to be appended.
     pub fn versions(&self) -> Vec<u8> {
         self.key_of_message("v")
@@ -47,9 +59,9 @@ impl Keys {
         [self.key(kind), b":".to_vec()].concat()
     }
 
-    /// Head, stream, members, counts, messages that were changed or annotated.
+    /// Head, stream, members, counts, messages that were changed or annotated, objects.
     pub fn log(&self) -> Vec<Vec<u8>> {
-        ["h", "s", "m", "a", "k"].map(|kind| self.key(kind)).into()
+        ["h", "s", "m", "a", "k", "o"].map(|kind| self.key(kind)).into()
     }
 
     /// Head, stream, ids of even and odd halves, topic, messages that were changed or annotated.
