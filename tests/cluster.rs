@@ -8,6 +8,7 @@ mod idle;
 mod log;
 mod members;
 mod nodes;
+mod objects;
 mod outages;
 mod proxy;
 mod restart;

@@ -42,9 +42,9 @@ choices! {
 }
 
 /// What is not shared yet; told at each start.
-const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence, occupancy, connections, tokens, apps and \
-     statistics are shared. Per server are still: file transfers, and whatever the relay, chat, group and post office \
-     protocols keep; objects of channels are refused";
+const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence, occupancy, objects, connections, tokens, \
+     apps and statistics are shared. Per server are still: file transfers, and whatever the relay, chat, group and post office \
+     protocols keep";
 
 impl Verdict<'_> {
     pub(super) fn cluster(&mut self) {
