@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::{
     actors::{
         accounts::Accounts,
+        attendants::Attendants,
         channels::Directory,
         connections::Connections,
         fanout::HubHandle,
@@ -54,6 +55,8 @@ pub struct Broker {
     pub refusals: Refusals,
     /// For at most one warning a second about messages that could not be written to disk.
     pub disk_warning: OncePerSecond,
+    /// Who hears what protocols ask and tell each other at other nodes.
+    pub attendants: Attendants,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
 }

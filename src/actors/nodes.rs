@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{
     actors::{
@@ -38,6 +39,11 @@ enum Asked {
         app: String,
         wanted: Wanted,
     },
+    /// Something that only this protocol understands.
+    Protocol {
+        name: String,
+        question: Box<RawValue>,
+    },
 }
 
 /// Answers the other nodes from now on, and tells them of the connections that are open here.
@@ -48,6 +54,11 @@ pub fn attend(broker: &Arc<Broker>, nodes: &Nodes) {
         match word {
             Word::Look(connection) => broker.look_at(connection),
             Word::Question(question) => drop(tokio::spawn(answer(broker, question))),
+            Word::Letter { from, protocol, body } => {
+                if let Some(attendant) = str::from_utf8(&protocol).ok().and_then(|name| broker.attendants.of(name)) {
+                    attendant.hear(&broker, from, body);
+                }
+            }
         }
     });
 }
@@ -67,6 +78,15 @@ async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
             let intervals: Vec<_> = intervals.map(|(interval, record)| (interval.start.millis(), record)).collect();
             serde_json::to_vec(&(intervals, page.has_more))
         }
+        Asked::Protocol { name, question } => {
+            // Whoever asks must not have to wait for a protocol that is not served here.
+            let attendant = broker.attendants.of(&name);
+            let answer = match attendant {
+                Some(attendant) => attendant.answer(Arc::clone(&broker), question).await,
+                None => None,
+            };
+            Ok(answer.unwrap_or_else(|| b"null".to_vec()))
+        }
     };
     broker.nodes()?.answer(&question, &answer.ok()?);
     None
@@ -74,7 +94,7 @@ async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
 
 impl Broker {
     /// The other nodes, if this server has any.
-    fn nodes(&self) -> Option<Nodes> {
+    pub fn nodes(&self) -> Option<Nodes> {
         self.log.shared().map(|log| log.nodes().clone())
     }
 
@@ -223,6 +243,30 @@ impl Broker {
         let all = all.into_iter().map(interval);
         let intervals = if forwards { all.take(limit).collect() } else { all.rev().take(limit).collect() };
         Ok(stats::Page { intervals, has_more })
+    }
+
+    /// What the parts of a protocol at the other nodes answer, up to the first answer that is enough. Who does not answer in time
+    /// has nothing to say: what a node that is stopped has, nobody can reach.
+    pub async fn ask_protocol<T: for<'a> Deserialize<'a>>(
+        &self,
+        name: &str,
+        question: &impl Serialize,
+        is_enough: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        let Some(nodes) = self.nodes() else { return Vec::new() };
+        // Cannot fail: texts and numbers are written into memory.
+        let Ok(question) = serde_json::value::to_raw_value(question) else { return Vec::new() };
+        let asked = serde_json::to_vec(&Asked::Protocol { name: name.to_owned(), question }).unwrap_or_default();
+        let read = |answer: &[u8]| serde_json::from_slice::<Option<T>>(answer).ok().flatten();
+        let (answers, _) = nodes.gather(&asked, |answer| read(answer).is_some_and(|answer| is_enough(&answer))).await;
+        answers.iter().filter_map(|answer| read(answer)).collect()
+    }
+
+    /// Tells the parts of a protocol at all other nodes something; it may be lost.
+    pub fn tell_protocol(&self, name: &str, letter: &[u8]) {
+        if let Some(nodes) = self.nodes() {
+            nodes.others().into_iter().for_each(|node| nodes.send(node, name, &[letter], drop));
+        }
     }
 
     async fn ask_others<T: for<'a> Deserialize<'a>>(&self, asked: &Asked) -> Result<Vec<T>, Fault> {

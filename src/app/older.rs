@@ -5,8 +5,9 @@ use std::sync::Arc;
 use actix_web::web;
 use ipnet::IpNet;
 
-use super::every;
+use super::{every, storage::Places};
 use crate::{
+    actors::broker::Broker,
     auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
@@ -18,7 +19,6 @@ use crate::{
         group::{self, GroupEndpoint},
         postoffice, relay,
     },
-    store::Store,
 };
 
 pub(super) mod chats;
@@ -60,17 +60,17 @@ impl Older {
     pub fn open(
         config: &Config,
         read: Read,
-        store: &Arc<dyn Store>,
+        places: &Places,
         account: &Account,
         clock: &Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let mut older = Self::default();
+        let (store, mut older) = (&places.folder, Self::default());
         if config.relay.enabled {
-            let shared = relay::Shared::open(&config.relay, Arc::clone(store), account, clock.clone(), leeway)?;
+            let shared = relay::Shared::open(&config.relay, places.of("relay"), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
             let swept = Arc::clone(&shared);
-            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.expire());
+            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.sweep().await);
             older.relay = Some(shared);
         }
         if config.postoffice.enabled {
@@ -88,6 +88,13 @@ impl Older {
             older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock, leeway)?);
         }
         Ok(older)
+    }
+
+    /// They hear what their like at other nodes of a cluster asks and tells.
+    pub fn attend(&self, broker: &Arc<Broker>) {
+        if let Some(relay) = &self.relay {
+            relay.attend(broker);
+        }
     }
 
     /// Serves `protocol`, if it is one of them.
