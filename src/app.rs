@@ -153,6 +153,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     }
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
+    if let Some(sweep) = letshare.attend(&broker) {
+        every(limits::TRANSFER_TICK, sweep);
+    }
     older.attend(&broker);
     let (revocations, nonces) = match &storage {
         Some(storage) => {

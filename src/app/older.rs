@@ -75,9 +75,9 @@ impl Older {
         }
         if config.postoffice.enabled {
             let clock = clock.clone();
-            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), account, clock, leeway)?;
+            let shared = postoffice::Shared::open(&config.postoffice, places.of("postoffice"), account, clock, leeway)?;
             let swept = Arc::clone(&shared);
-            every(limits::POST_SWEEP, async move || swept.sweep());
+            every(limits::POST_SWEEP, async move || swept.sweep().await);
             older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
@@ -92,8 +92,14 @@ impl Older {
 
     /// They hear what their like at other nodes of a cluster asks and tells.
     pub fn attend(&self, broker: &Arc<Broker>) {
+        if let Some(chat) = &self.chat {
+            broker.attendants.add(chat::elsewhere::NAME, Arc::clone(chat) as Arc<_>);
+        }
         if let Some(relay) = &self.relay {
             relay.attend(broker);
+        }
+        if let Some(postoffice) = &self.postoffice {
+            postoffice.attend(broker);
         }
     }
 
