@@ -2,7 +2,9 @@
 
 mod beside;
 mod changes;
+mod chats;
 mod figures;
+mod files;
 mod log;
 mod members;
 mod nodes;
