@@ -3,7 +3,10 @@
 use std::{
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -24,6 +27,7 @@ use crate::{
         connections::Connections,
         fanout::HubHandle,
         metrics::Metrics,
+        nodes::About,
         refusals::{Reason, Refusals},
         stats::Stats,
     },
@@ -59,6 +63,10 @@ pub struct Broker {
     pub attendants: Attendants,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
+    /// Said once, when the ports are open.
+    pub about: OnceLock<About>,
+    /// How long the slowest worker thread took to answer the last time, in microseconds.
+    pub round_trip: AtomicU64,
 }
 
 /// The part of the configuration that the actors need.

@@ -1,8 +1,12 @@
 //! What a server says to the other nodes of its cluster, and answers them: whose connections are where, which channels an app
 //! uses, what it has counted (`docs/design/cluster.md §2, §5`). A server of its own asks nobody.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
+use futures_util::future;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -10,12 +14,14 @@ use crate::{
     actors::{
         broker::Broker,
         connections::Owner,
+        fanout::hub::Probe,
+        metrics::Totals,
         stats::{self, Wanted},
     },
     clock::Clock,
     core::stats::{Interval, Record},
     error::Fault,
-    ids::{AppId, ChannelName, ConnectionId, Timestamp},
+    ids::{AppId, ChannelName, ConnectionId, NodeId, Timestamp},
     limits,
     log::{
         StoreError,
@@ -44,6 +50,44 @@ enum Asked {
         name: String,
         question: Box<RawValue>,
     },
+    /// A [`Node`].
+    Node,
+}
+
+/// What does not change while a server runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct About {
+    pub version: String,
+    pub mode: String,
+    pub ports: Vec<Port>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Port {
+    pub address: String,
+    pub protocols: String,
+    pub is_encrypted: bool,
+}
+
+/// A server as operators see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Node {
+    pub about: About,
+    pub uptime_seconds: u64,
+    pub ready: bool,
+    pub why_not_ready: Option<String>,
+    pub worker_threads: usize,
+    pub connections: u64,
+    pub channels: usize,
+}
+
+/// One of the servers that share their channels.
+pub struct Seen {
+    /// None: it is alone.
+    pub id: Option<NodeId>,
+    pub is_this: bool,
+    /// None: it has not answered.
+    pub node: Option<Node>,
 }
 
 /// Answers the other nodes from now on, and tells them of the connections that are open here.
@@ -87,6 +131,7 @@ async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
             };
             Ok(answer.unwrap_or_else(|| b"null".to_vec()))
         }
+        Asked::Node => serde_json::to_vec(&broker.this_node().await),
     };
     broker.nodes()?.answer(&question, &answer.ok()?);
     None
@@ -258,7 +303,7 @@ impl Broker {
         let Ok(question) = serde_json::value::to_raw_value(question) else { return Vec::new() };
         let asked = serde_json::to_vec(&Asked::Protocol { name: name.to_owned(), question }).unwrap_or_default();
         let read = |answer: &[u8]| serde_json::from_slice::<Option<T>>(answer).ok().flatten();
-        let (answers, _) = nodes.gather(&asked, |answer| read(answer).is_some_and(|answer| is_enough(&answer))).await;
+        let answers = nodes.gather(&asked, |answer| read(answer).is_some_and(|answer| is_enough(&answer))).await;
         answers.iter().filter_map(|answer| read(answer)).collect()
     }
 
@@ -267,6 +312,46 @@ impl Broker {
         if let Some(nodes) = self.nodes() {
             nodes.others().into_iter().for_each(|node| nodes.send(node, name, &[letter], drop));
         }
+    }
+
+    /// This server.
+    pub async fn this_node(&self) -> Node {
+        let totals = self.metrics.send(Totals).await.unwrap_or_default();
+        let why_not_ready = self.nodes().and_then(|nodes| nodes.check_ready().err());
+        Node {
+            about: self.about.get().cloned().unwrap_or_default(),
+            uptime_seconds: self.clock.uptime().as_secs(),
+            ready: self.ready.load(Ordering::Relaxed) && why_not_ready.is_none(),
+            why_not_ready,
+            worker_threads: self.hubs.lock().len(),
+            connections: totals.connections_opened.saturating_sub(totals.connections_closed),
+            channels: self.directory.len(),
+        }
+    }
+
+    /// All servers that hold a lease, this one first.
+    pub async fn all_nodes(&self) -> Vec<Seen> {
+        let nodes = self.nodes();
+        let this = Seen { id: nodes.as_ref().map(Nodes::own), is_this: true, node: Some(self.this_node().await) };
+        let Some(nodes) = nodes else { return vec![this] };
+        let question = serde_json::to_vec(&Asked::Node).unwrap_or_default();
+        let answers = nodes.ask_each(&question).await.into_iter();
+        let others = answers.map(|(node, answer)| Seen {
+            id: Some(node),
+            is_this: false,
+            node: answer.and_then(|answer| serde_json::from_slice(&answer).ok()),
+        });
+        [this].into_iter().chain(others).collect()
+    }
+
+    /// Asks all worker threads, and notes how long the slowest took.
+    pub async fn measure_round_trip(&self) {
+        let hubs = self.hubs.lock().clone();
+        let asked = self.clock.uptime();
+        let answers = hubs.iter().map(|hub| hub.address.send(Probe));
+        future::join_all(answers).await;
+        let micros = self.clock.uptime().saturating_sub(asked).as_micros();
+        self.round_trip.store(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     async fn ask_others<T: for<'a> Deserialize<'a>>(&self, asked: &Asked) -> Result<Vec<T>, Fault> {

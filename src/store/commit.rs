@@ -65,7 +65,7 @@ impl StoreError {
     pub const fn to_fault(&self) -> Fault {
         match self {
             Self::Full => Fault::DiskFull,
-            Self::Busy | Self::Late => Fault::Busy,
+            Self::Busy | Self::Late | Self::Changed => Fault::Busy,
             Self::Memory(full) => full.to_fault(),
             Self::Closed => Fault::ShuttingDown,
             Self::Io(_) | Self::Damaged(_) | Self::Unreachable(_) => Fault::Internal,
