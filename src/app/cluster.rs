@@ -10,11 +10,13 @@ use crate::{
     config::{Config, Draft, Engine, FileFaults, Problem, read_text},
     core::rules::Namespaces,
     engines::redis::{self, RedisError},
+    ids::{AppId, ChannelName},
     log::{
         disk::Retention,
         memory::MemoryLog,
         shared::{SharedLog, nodes},
     },
+    older::group,
 };
 
 /// What the files hold that the settings name.
@@ -74,6 +76,11 @@ pub fn log(
     };
     let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
+    // Their messages go from node to node by the streams of `group.redis`, which have an order of their own.
+    let has_streams = config.group.enabled && config.group.redis.is_some();
+    let is_group =
+        |channel: &ChannelName| channel.app() == AppId::DEFAULT && channel.as_str().starts_with(group::GROUP);
+    let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
     let greeting = nodes::greeting(fingerprint);
     match redis::Redis::greet(&redis, &greeting) {
@@ -83,7 +90,8 @@ pub fn log(
         }
         Ok(()) => {}
     }
-    let log = SharedLog::start(redis, greeting, settings.deadline, memory, Box::new(retention), clock);
+    let log =
+        SharedLog::start(redis, greeting, settings.deadline, memory, Box::new(retention), Box::new(is_own), clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");
     Ok(Some(log))
 }

@@ -10,7 +10,7 @@ use crate::{
     actors::broker::Broker,
     auth::Leeway,
     clock::Clock,
-    config::{Config, Protocol},
+    config::{Config, Engine, Protocol},
     core::budget::Account,
     edge::Ingress,
     limits,
@@ -86,7 +86,9 @@ impl Older {
             older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, store, clock, leeway)?);
         }
         if config.group.enabled {
-            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock, leeway)?);
+            let is_ordered = config.cluster.engine != Engine::None;
+            let store = Arc::clone(store);
+            older.group = Some(groups::open(&config.group, read.blacklist, store, clock, leeway, is_ordered)?);
         }
         Ok(older)
     }
