@@ -17,6 +17,7 @@ use crate::{
         shared::{SharedLog, nodes},
     },
     older::group,
+    store::{Claims, redis::RedisStore},
 };
 
 /// What the files hold that the settings name.
@@ -58,7 +59,14 @@ pub fn prepare(draft: &mut Draft) -> Shared {
     Shared { password: password.unwrap_or_default(), secret }
 }
 
-/// The log of all channels, if servers share it. `config` has checked the endpoint. A Redis that is away is waited for later.
+/// What servers share.
+pub struct Joined {
+    pub log: SharedLog,
+    pub store: RedisStore,
+    pub claims: Claims,
+}
+
+/// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint. A Redis that is away is waited for later.
 ///
 /// # Errors
 /// For the operator: the servers that share this Redis are set up otherwise.
@@ -69,7 +77,7 @@ pub fn log(
     memory: MemoryLog,
     namespaces: Arc<dyn Namespaces>,
     clock: Clock,
-) -> anyhow::Result<Option<SharedLog>> {
+) -> anyhow::Result<Option<Joined>> {
     let settings = &config.cluster;
     let Some(endpoint) = settings.endpoint.as_deref().filter(|_| settings.engine == Engine::Redis) else {
         return Ok(None);
@@ -90,8 +98,18 @@ pub fn log(
         }
         Ok(()) => {}
     }
-    let log =
-        SharedLog::start(redis, greeting, settings.deadline, memory, Box::new(retention), Box::new(is_own), clock);
+    let store = RedisStore::start(redis.clone(), Some(greeting.clone()), settings.deadline, clock.clone(), "");
+    let log = SharedLog::start(
+        redis,
+        greeting,
+        settings.deadline,
+        memory,
+        Box::new(retention),
+        Box::new(is_own),
+        clock.clone(),
+    );
+    let nodes = log.nodes().clone();
+    let claims = Claims::new(nodes.own(), move || nodes.alive(), clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");
-    Ok(Some(log))
+    Ok(Some(Joined { log, store: store?, claims }))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::web;
 use ipnet::IpNet;
 
-use super::every;
+use super::{every, storage::Places};
 use crate::{
     actors::broker::Broker,
     auth::Leeway,
@@ -19,7 +19,6 @@ use crate::{
         group::{self, GroupEndpoint},
         postoffice, relay,
     },
-    store::Store,
 };
 
 pub(super) mod chats;
@@ -61,17 +60,17 @@ impl Older {
     pub fn open(
         config: &Config,
         read: Read,
-        store: &Arc<dyn Store>,
+        places: &Places,
         account: &Account,
         clock: &Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let mut older = Self::default();
+        let (store, mut older) = (&places.folder, Self::default());
         if config.relay.enabled {
-            let shared = relay::Shared::open(&config.relay, Arc::clone(store), account, clock.clone(), leeway)?;
+            let shared = relay::Shared::open(&config.relay, places.of("relay"), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
             let swept = Arc::clone(&shared);
-            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.expire());
+            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.sweep().await);
             older.relay = Some(shared);
         }
         if config.postoffice.enabled {
@@ -82,8 +81,8 @@ impl Older {
             older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
-            let store = Arc::clone(store);
-            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, store, clock, leeway)?);
+            let place = places.of(chat::elsewhere::NAME);
+            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, place, clock, leeway)?);
         }
         if config.group.enabled {
             let is_ordered = config.cluster.engine != Engine::None;
@@ -94,9 +93,12 @@ impl Older {
     }
 
     /// They hear what their like at other nodes of a cluster asks and tells.
-    pub fn attend(&self, broker: &Broker) {
+    pub fn attend(&self, broker: &Arc<Broker>) {
         if let Some(chat) = &self.chat {
             broker.attendants.add(chat::elsewhere::NAME, Arc::clone(chat) as Arc<_>);
+        }
+        if let Some(relay) = &self.relay {
+            relay.attend(broker);
         }
     }
 
