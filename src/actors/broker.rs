@@ -25,7 +25,7 @@ use crate::{
         attendants::Attendants,
         channels::Directory,
         connections::Connections,
-        fanout::HubHandle,
+        fanout::{HubHandle, hub::CredentialsChanged},
         metrics::Metrics,
         nodes::About,
         refusals::{Reason, Refusals},
@@ -96,6 +96,13 @@ pub fn limiter(per_second: u32, clock: &Clock) -> Option<FrameLimiter> {
 }
 
 impl Broker {
+    /// Every connection is to look whether its credentials are worth what they were.
+    pub fn credentials_changed(&self) {
+        for hub in self.hubs.lock().iter() {
+            hub.address.do_send(CredentialsChanged);
+        }
+    }
+
     /// Counts a refusal, and logs why; the reason must not contain a token.
     pub fn refused(&self, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
         self.refusals.note(&self.clock, reason, address, why);

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use crate::{
     auth::ably::ServerSecret,
     clock::Clock,
-    config::{Config, Draft, Engine, FileFaults, Problem, read_text},
+    config::{Config, Draft, Durability, Engine, FileFaults, Problem, read_text},
     core::rules::Namespaces,
     engines::redis::{self, RedisError},
     ids::{AppId, ChannelName},
@@ -69,7 +69,7 @@ pub struct Joined {
 /// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint. A Redis that is away is waited for later.
 ///
 /// # Errors
-/// For the operator: the servers that share this Redis are set up otherwise.
+/// For the operator: the servers that share this Redis are set up otherwise, or no server can use it.
 pub fn log(
     config: &Config,
     shared: Shared,
@@ -91,8 +91,16 @@ pub fn log(
     let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
     let greeting = nodes::greeting(fingerprint);
+    let durability = match settings.durability {
+        Durability::Memory => redis::Durability::Memory,
+        Durability::Fsync => redis::Durability::Fsync,
+        Durability::Replicas => redis::Durability::Replicas,
+    };
+    let needs = redis::Needs { durability, is_trusted: settings.trust_settings };
     match redis::Redis::greet(&redis, &greeting) {
-        Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. })) => return Err(error.into()),
+        Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. } | RedisError::Unfit { .. })) => {
+            return Err(error.into());
+        }
         Err(error) => {
             tracing::warn!(%error, "no client should be sent here (/ready: 503) until the redis of the cluster is reached")
         }
@@ -102,6 +110,7 @@ pub fn log(
     let log = SharedLog::start(
         redis,
         greeting,
+        needs,
         settings.deadline,
         memory,
         Box::new(retention),

@@ -19,6 +19,11 @@ section! {
     password_file: Option<PathBuf> = "", File;
     /// Holds 64 hexadecimal digits, the same at every server: connections and tokens of one are good at the others.
     secret_file: Option<PathBuf> = "", File;
+    /// What is acknowledged survives the end of Redis: `memory` = as far as it is set up for that; `fsync` = it is on disk, and
+    /// Redis has to have appendonly yes, appendfsync always; `replicas` = a replica has it as well.
+    durability: Durability = "memory", OneOf(Durability::WORDS);
+    /// What a Redis does not tell of its settings, as some that are rented, is taken to be as it has to be.
+    trust_settings: bool = "false", Switch;
     /// A publish that Redis has not taken by then is refused, and will not appear later.
     deadline: Duration = "5s", Span("100ms", "1m");
     /// Bytes of files on their way to users at other servers, of all transfers that this one carries: each has as much as the
@@ -29,6 +34,11 @@ section! {
 choices! {
     /// What the servers of a cluster share.
     Engine: None = "none", Redis = "redis";
+}
+
+choices! {
+    /// How safe what was acknowledged is.
+    Durability: Memory = "memory", Fsync = "fsync", Replicas = "replicas";
 }
 
 /// What is not shared yet; told at each start.
@@ -42,6 +52,11 @@ impl Verdict<'_> {
             return;
         }
         self.warn(PER_SERVER);
+        if self.config.postoffice.enabled {
+            self.warn(
+                "postoffice.enabled: what this protocol keeps is each server's own; have all of its clients come to one server",
+            );
+        }
         let group = &self.config.group;
         if group.enabled && group.redis.is_none() {
             self.warn(

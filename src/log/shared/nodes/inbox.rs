@@ -134,8 +134,17 @@ impl Nodes {
     /// # Errors
     /// [`StoreError::Late`]: not all who are there have answered.
     pub async fn ask(&self, question: &[u8]) -> Result<Vec<Bytes>, StoreError> {
-        let (answers, are_all) = self.answers(question, |_| false).await;
-        if are_all { Ok(answers.into_iter().filter_map(|(_, answer)| answer).collect()) } else { Err(StoreError::Late) }
+        match self.gather(question, |_| false).await {
+            (answers, true) => Ok(answers),
+            (_, false) => Err(StoreError::Late),
+        }
+    }
+
+    /// What the others answer in time, up to the first answer that is enough, and whether all have answered. A node that has died
+    /// holds its lease for a while, and hears nothing.
+    pub async fn gather(&self, question: &[u8], is_enough: impl Fn(&[u8]) -> bool) -> (Vec<Bytes>, bool) {
+        let (answers, are_all) = self.answers(question, is_enough).await;
+        (answers.into_values().flatten().collect(), are_all)
     }
 
     /// What each of the others answers, in order; none: nothing in time.
@@ -143,12 +152,6 @@ impl Nodes {
         self.answers(question, |_| false).await.0
     }
 
-    /// What the others answer in time, up to the first answer that is enough.
-    pub async fn gather(&self, question: &[u8], is_enough: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
-        self.answers(question, is_enough).await.0.into_values().flatten().collect()
-    }
-
-    /// And whether all who are there have answered. A node that has died holds its lease for a while, and hears nothing.
     async fn answers(
         &self,
         question: &[u8],
@@ -174,8 +177,8 @@ impl Nodes {
             while !awaited.is_empty()
                 && let Some((node, answer)) = waiting.answers.recv().await
             {
-                let is_enough = answer.as_ref().is_some_and(|answer: &Bytes| is_enough(answer));
                 awaited.remove(&node);
+                let is_enough = answer.as_ref().is_some_and(|answer: &Bytes| is_enough(answer));
                 answers.insert(node, answer);
                 if is_enough {
                     break;
