@@ -2,7 +2,9 @@
 
 mod beside;
 mod changes;
+mod chats;
 mod figures;
+mod files;
 mod fleet;
 mod idle;
 mod log;

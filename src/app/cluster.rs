@@ -10,11 +10,13 @@ use crate::{
     config::{Config, Draft, Durability, Engine, FileFaults, Problem, read_text},
     core::rules::Namespaces,
     engines::redis::{self, RedisError},
+    ids::{AppId, ChannelName},
     log::{
         disk::Retention,
         memory::MemoryLog,
         shared::{SharedLog, nodes},
     },
+    older::group,
     store::{Claims, redis::RedisStore},
 };
 
@@ -82,6 +84,11 @@ pub fn log(
     };
     let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
+    // Their messages go from node to node by the streams of `group.redis`, which have an order of their own.
+    let has_streams = config.group.enabled && config.group.redis.is_some();
+    let is_group =
+        |channel: &ChannelName| channel.app() == AppId::DEFAULT && channel.as_str().starts_with(group::GROUP);
+    let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
     let greeting = nodes::greeting(fingerprint);
     let durability = match settings.durability {
@@ -101,7 +108,16 @@ pub fn log(
     }
     let is_copied = needs.durability == redis::Durability::Replicas;
     let store = RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
-    let log = SharedLog::start(redis, greeting, needs, settings.deadline, memory, Box::new(retention), clock.clone());
+    let log = SharedLog::start(
+        redis,
+        greeting,
+        needs,
+        settings.deadline,
+        memory,
+        Box::new(retention),
+        Box::new(is_own),
+        clock.clone(),
+    );
     let nodes = log.nodes().clone();
     let claims = Claims::new(nodes.own(), move || nodes.alive(), clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");

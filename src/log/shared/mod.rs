@@ -105,9 +105,13 @@ struct Inner {
     tally: Tally,
     appended: AtomicU64,
     retention: RetentionOf,
+    is_own: IsOwn,
     deadline: Duration,
     clock: Clock,
 }
+
+/// Which channels each node has for itself.
+pub type IsOwn = Box<dyn Fn(&ChannelName) -> bool + Send + Sync>;
 
 /// What a channel hears of its log.
 pub enum News {
@@ -198,6 +202,7 @@ impl SharedLog {
         deadline: Duration,
         memory: MemoryLog,
         retention: RetentionOf,
+        is_own: IsOwn,
         clock: Clock,
     ) -> Self {
         let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
@@ -219,6 +224,7 @@ impl SharedLog {
             tally: Tally::default(),
             appended: AtomicU64::new(0),
             retention,
+            is_own,
             deadline,
             clock,
         }));
@@ -502,13 +508,17 @@ fn understand<T>(
 }
 
 impl Log for SharedLog {
-    /// A channel that was joined.
+    /// A channel that was joined, or is this node's own.
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
-        Box::new(Replica::new(self, channel))
+        if (self.0.is_own)(channel) { self.0.memory.open(channel) } else { Box::new(Replica::new(self, channel)) }
     }
 
-    fn opens_at_once(&self, _: &ChannelName) -> bool {
-        false
+    fn opens_at_once(&self, channel: &ChannelName) -> bool {
+        (self.0.is_own)(channel)
+    }
+
+    fn shared_by(&self, channel: &ChannelName) -> Option<Self> {
+        (!(self.0.is_own)(channel)).then(|| self.clone())
     }
 
     fn shared(&self) -> Option<Self> {

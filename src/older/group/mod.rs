@@ -27,3 +27,4 @@ pub mod streams;
 
 pub use endpoint::{GroupEndpoint, Shared, routes};
 pub use groups::Groups;
+pub use message::GROUP;
