@@ -3,7 +3,10 @@
 use std::{
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -19,10 +22,12 @@ use parking_lot::Mutex;
 use crate::{
     actors::{
         accounts::Accounts,
+        attendants::Attendants,
         channels::Directory,
         connections::Connections,
         fanout::{HubHandle, hub::CredentialsChanged},
         metrics::Metrics,
+        nodes::About,
         refusals::{Reason, Refusals},
         stats::Stats,
     },
@@ -54,8 +59,14 @@ pub struct Broker {
     pub refusals: Refusals,
     /// For at most one warning a second about messages that could not be written to disk.
     pub disk_warning: OncePerSecond,
+    /// Who hears what protocols ask and tell each other at other nodes.
+    pub attendants: Attendants,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
+    /// Said once, when the ports are open.
+    pub about: OnceLock<About>,
+    /// How long the slowest worker thread took to answer the last time, in microseconds.
+    pub round_trip: AtomicU64,
 }
 
 /// The part of the configuration that the actors need.

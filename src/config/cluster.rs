@@ -26,6 +26,9 @@ section! {
     trust_settings: bool = "false", Switch;
     /// A publish that Redis has not taken by then is refused, and will not appear later.
     deadline: Duration = "5s", Span("100ms", "1m");
+    /// Bytes of files on their way to users at other servers, of all transfers that this one carries: each has as much as the
+    /// receiver may ask for again, at most 40 pieces. One more transfer is refused as busy.
+    relay_bytes: usize = "33554432", STORE_BYTES;
 }
 
 choices! {

@@ -66,7 +66,7 @@ impl StoreError {
         match self {
             Self::Full => Fault::DiskFull,
             // What is away is found again.
-            Self::Busy | Self::Late | Self::Unreachable(_) => Fault::Busy,
+            Self::Busy | Self::Late | Self::Changed | Self::Unreachable(_) => Fault::Busy,
             Self::Memory(full) => full.to_fault(),
             Self::Closed => Fault::ShuttingDown,
             Self::Io(_) | Self::Damaged(_) => Fault::Internal,

@@ -22,7 +22,7 @@ use crate::{
         objects::Snapshot,
         occupancy::Occupancy,
         operation::{Latest, MessageRef},
-        presence::{MembersPage, MembersQuery},
+        presence::{MemberList, MembersPage, MembersQuery},
         replay::Later,
         stats::Source,
         summaries::Annotated,
@@ -76,10 +76,33 @@ pub struct ObjectsFound {
 #[rtype(result = "Result<MembersPage, Fault>")]
 pub(in crate::actors) struct Present(pub MembersQuery);
 
+/// All of those present.
+#[derive(Message)]
+#[rtype(result = "Result<Arc<MemberList>, Fault>")]
+pub(in crate::actors) struct Everybody;
+
 /// How many use the channel.
 #[derive(Message)]
 #[rtype(result = "Result<Occupancy, Fault>")]
 pub(in crate::actors) struct Occupied;
+
+/// What a channel lists for whoever is attached.
+pub trait Listed: Sized + 'static {
+    /// As it is now; none: that cannot be told.
+    fn now(channel: Addr<Channel>) -> impl Future<Output = Option<Arc<Self>>>;
+}
+
+impl Listed for MemberList {
+    async fn now(channel: Addr<Channel>) -> Option<Arc<Self>> {
+        ask(channel, Everybody).await.ok()
+    }
+}
+
+impl Listed for Snapshot {
+    async fn now(channel: Addr<Channel>) -> Option<Arc<Self>> {
+        ask(channel, ObjectsNow(None)).await.ok().map(|found| found.objects)
+    }
+}
 
 /// The answer to a question.
 pub(in crate::actors) enum Answered<T> {
@@ -430,6 +453,17 @@ impl Handler<Present> for Channel {
         }
         self.note_opened(ctx);
         Answered::Now(Ok(self.state.members().page(&question.0)))
+    }
+}
+
+impl Handler<Everybody> for Channel {
+    type Result = Answered<Arc<MemberList>>;
+
+    fn handle(&mut self, question: Everybody, _: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(question);
+        }
+        Answered::Now(Ok(self.state.members().all()))
     }
 }
 

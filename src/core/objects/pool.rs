@@ -3,67 +3,28 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     mem,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
     core::{
-        budget::{Account, Charge, Full, Kind, Tab},
+        budget::{Account, Full, Kind, Tab},
         command::Now,
         hashing::FastMap,
         message::Entry,
-        objects::{Action, Head, MapEntry, Object, ObjectId, ObjectOperation, Value},
+        objects::{Action, Head, MapEntry, Object, ObjectId, ObjectOperation, Snapshot, Value},
         operation::MessageRef,
         serial::Serial,
-        wire::{FORMATS, Slot},
     },
     error::{Fault, Found},
     ids::Timestamp,
     limits,
 };
 
-type Pool = BTreeMap<ObjectId, Arc<Object>>;
-
-/// Objects as they are at one moment: for who attaches, and for requests.
-#[derive(Debug)]
-pub struct Snapshot {
-    pool: Arc<Pool>,
-    /// As clients are sent them, by format: made at the first need.
-    pages: [OnceLock<Pages>; FORMATS],
-    account: Option<Account>,
-}
-
-/// The app pays for them whatever its limit: the objects bound them.
-#[derive(Debug)]
-struct Pages {
-    pages: Arc<[Bytes]>,
-    _charge: Option<Charge>,
-}
-
-impl Snapshot {
-    pub fn get(&self, id: &ObjectId) -> Option<&Object> {
-        self.pool.get(id).map(|object| &**object)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Object)> {
-        self.pool.iter().map(|(id, object)| (id, &**object))
-    }
-
-    /// The pages of a format, made by `make` if nobody has asked for them before.
-    pub fn pages(&self, slot: Slot, make: impl FnOnce(&Self) -> Vec<Bytes>) -> Arc<[Bytes]> {
-        let made = || {
-            let pages = make(self);
-            let bytes = pages.iter().map(Bytes::len).sum();
-            let _charge = self.account.as_ref().map(|account| account.charge_anyway(Kind::Objects, bytes));
-            Pages { pages: pages.into(), _charge }
-        };
-        Arc::clone(&self.pages[slot.index()].get_or_init(made).pages)
-    }
-}
+pub(super) type Pool = BTreeMap<ObjectId, Arc<Object>>;
 
 /// What is kept of objects on disk.
 #[derive(Debug, Default)]
@@ -292,8 +253,8 @@ impl Objects {
 
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let (pool, account) = (&self.pool, &self.account);
-        let make = || Snapshot { pool: Arc::clone(pool), pages: Default::default(), account: account.clone() };
-        Arc::clone(self.snapshot.get_or_insert_with(|| Arc::new(make())))
+        let make = || Arc::new(Snapshot::new(Arc::clone(pool), account.clone()));
+        Arc::clone(self.snapshot.get_or_insert_with(make))
     }
 
     /// What is to be kept, since it was last asked; or with `all` everything, since some of it was not.

@@ -315,3 +315,52 @@ fn counters_stay_numbers() {
         assert!(state(&mut objects)[&counter].count().is_finite());
     }
 }
+
+/// All that is on the pages, with the head of each part.
+fn page_of(
+    objects: &Snapshot,
+    from: Option<&ObjectsStart>,
+) -> (Vec<(ObjectId, Head, Vec<ByteString>)>, Option<ObjectsStart>) {
+    let mut listed = Vec::new();
+    let page = objects.page(from, crate::core::wire::Slot::AblyJson, |parts| {
+        listed = parts
+            .map(|part| (part.id.clone(), part.head, part.entries.map(|(key, _)| key.clone()).collect()))
+            .collect();
+        Bytes::new()
+    });
+    (listed, page.next)
+}
+
+/// A map that is changed while its parts are sent: each entry is listed once, and all parts say what the first one said of the
+/// map, behind which the operations of meanwhile follow.
+#[test]
+fn a_map_that_changes_between_its_parts() {
+    let (mut log, mut objects) = (Log::new(), after(&[]));
+    let text = Value::Text("x".repeat(30_000).into());
+    for key in ["a", "b", "c", "d"] {
+        objects.take(&log.entry(vec![set(key, text.clone())]));
+    }
+    let counter = id(Type::Counter, "z");
+    objects.take(&log.entry(vec![set("e", Value::Object(counter.clone()))]));
+    let first = objects.snapshot();
+    let (told, next) = page_of(&first, None);
+    let head = first.get(&ObjectId::root()).unwrap().head;
+    let before = |key: &str| told.iter().any(|(id, _, keys)| id.is_root() && keys.iter().any(|known| known == key));
+    assert!(before("a") && !before("d"));
+    objects.take(&log.entry(vec![set("a", text.clone()), set("d", Value::Number(1.0)), set("f", Value::Number(2.0))]));
+    let second = objects.snapshot();
+    let mut all = told;
+    let mut from = next;
+    while from.is_some() {
+        let (told, next) = page_of(&second, from.as_ref());
+        all.extend(told);
+        from = next;
+    }
+    let of_root: Vec<_> = all.iter().filter(|(id, ..)| id.is_root()).collect();
+    assert!(of_root.len() > 1 && of_root.iter().all(|(_, of_part, _)| *of_part == head), "{of_root:?}");
+    let keys: Vec<&str> = of_root.iter().flat_map(|(.., keys)| keys).map(|key| &**key).collect();
+    assert_eq!(keys, ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(all.iter().filter(|(id, ..)| *id == counter).count(), 1);
+    // Who begins now is told how it is now.
+    assert_ne!(page_of(&second, None).0.iter().find(|(id, ..)| id.is_root()).unwrap().1, head);
+}

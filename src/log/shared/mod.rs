@@ -487,13 +487,7 @@ fn understand<T>(
     answer: Result<Vec<Bytes>, CallError>,
     read: impl FnOnce(&[Bytes]) -> Option<T>,
 ) -> Result<T, StoreError> {
-    match answer {
-        Ok(parts) => read(&parts).ok_or_else(|| StoreError::damaged("an answer of redis cannot be read")),
-        Err(CallError::Late) => Err(StoreError::Late),
-        Err(CallError::Full) => Err(StoreError::Busy),
-        Err(error @ CallError::NotCopied) => Err(StoreError::Unreachable(error.to_string().into())),
-        Err(CallError::Redis(error)) => Err(StoreError::Unreachable(error.to_string().into())),
-    }
+    read(&answer?).ok_or_else(|| StoreError::damaged("an answer of redis cannot be read"))
 }
 
 impl Log for SharedLog {

@@ -349,7 +349,8 @@ impl Handler<Rejoined> for Channel {
                 tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
                 // Nobody here has seen anything of another life of the log.
                 let is_new = head.epoch() != shared.chain.head().epoch();
-                shared.chain = Chain::new(head);
+                let app = self.worker.broker.accounts.app(self.state.name().app());
+                shared.chain = Chain::new(head, Some(app));
                 shared.judged = judged;
                 self.log = log;
                 let elsewhere = shared.seating.learn(shared.log.node(), counts);
