@@ -308,4 +308,4 @@ impl From<CallError> for StoreError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

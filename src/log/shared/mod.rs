@@ -41,6 +41,8 @@ mod messages;
 pub mod nodes;
 mod replica;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod wire;
 
