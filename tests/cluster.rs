@@ -4,13 +4,16 @@ mod beside;
 mod changes;
 mod figures;
 mod fleet;
+mod idle;
 mod log;
 mod members;
 mod nodes;
 mod outages;
 mod proxy;
+mod restart;
 mod roamer;
 mod seats;
+mod setup;
 
 use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf};
 

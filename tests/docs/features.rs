@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 49] = [
+const WORKS: [(&str, &[&str]); 50] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -229,6 +229,14 @@ const WORKS: [(&str, &[&str]); 49] = [
             "cluster::beside::a_connection_is_at_one_node",
             "cluster::beside::a_token_that_was_revoked_is_good_at_no_node",
             "cluster::beside::channels_and_statistics_are_those_of_all_nodes",
+        ],
+    ),
+    (
+        "the same: idle channels cost next to nothing, `/ready` tells what is wrong with Redis, servers are restarted one after the other",
+        &[
+            "cluster::idle::what_is_published_at_a_node_without_the_channel_opens_nothing_there",
+            "cluster::setup::a_node_whose_redis_is_not_set_up_as_it_has_to_be_is_not_ready",
+            "cluster::restart::clients_of_a_server_that_ends_go_on_at_another_one",
         ],
     ),
 ];

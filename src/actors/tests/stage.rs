@@ -3,7 +3,10 @@
 use std::{
     future::poll_fn,
     num::NonZeroU32,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -111,8 +114,11 @@ impl Stage {
             closing: AtomicBool::new(false),
             refusal_warning: OncePerSecond::default(),
             refusals: Refusals::default(),
+            attendants: crate::actors::attendants::Attendants::default(),
             disk_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
+            about: OnceLock::new(),
+            round_trip: AtomicU64::new(0),
         });
         let second = Arbiter::new();
         Self { broker, clock, threads: [Arbiter::current(), second.handle()], _second: second }
