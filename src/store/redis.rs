@@ -310,4 +310,4 @@ impl From<CallError> for StoreError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

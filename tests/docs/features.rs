@@ -208,7 +208,8 @@ const WORKS: [(&str, &[&str]); 50] = [
         &[
             "cluster::nodes::what_is_published_at_any_node_is_delivered_at_all_in_one_order",
             "cluster::outages::a_link_that_is_cut_again_and_again_loses_and_doubles_nothing",
-            "cluster::figures::nothing_is_lost_in_silence_whatever_is_killed",
+            "cluster::figures::silence::nothing_is_lost_and_nothing_breaks_whatever_is_killed",
+            "cluster::figures::rolling::a_rolling_restart_is_seen_by_nobody",
         ],
     ),
     (

@@ -46,6 +46,8 @@ pub mod nodes;
 mod objects;
 mod replica;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod wire;
 

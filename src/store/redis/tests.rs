@@ -12,10 +12,10 @@ use super::*;
 use crate::store::contract;
 
 /// Ends with its owner.
-struct Server(Child, u16);
+pub struct Server(Child, pub u16);
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let arguments = ["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()];
         let child = Command::new("redis-server").args(arguments).stdout(Stdio::null()).spawn();
