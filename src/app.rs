@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     actors::{
         accounts::Accounts,
+        attendants::Attendants,
         broker::{Broker, Settings},
         channels::{Reaper, directory::Directory},
         connections::Connections,
@@ -152,6 +153,10 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     }
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
+    if let Some(sweep) = letshare.attend(&broker) {
+        every(limits::TRANSFER_TICK, sweep);
+    }
+    older.attend(&broker);
     let (revocations, nonces) = match &storage {
         Some(storage) => {
             let (gate, now) = (&ably.gate, broker.clock.now());
@@ -305,6 +310,7 @@ pub fn broker(
         closing: AtomicBool::new(false),
         refusal_warning: OncePerSecond::default(),
         refusals: Refusals::default(),
+        attendants: Attendants::default(),
         disk_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
         about: OnceLock::new(),

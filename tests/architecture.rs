@@ -18,7 +18,7 @@ const MAY_NAME: [(&str, &[&str]); 19] = [
     ("clock", &[]),
     ("core", &[]),
     ("config", &[]),
-    ("store", &["core", "clock"]),
+    ("store", &["core", "engines", "clock"]),
     ("engines", &["core", "clock"]),
     ("log", &["core", "store", "engines", "clock"]),
     ("auth", &["core", "clock", "config"]),

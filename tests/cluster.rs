@@ -3,12 +3,15 @@
 mod beside;
 mod changes;
 mod figures;
+mod idle;
 mod log;
 mod members;
 mod nodes;
 mod outages;
 mod proxy;
+mod restart;
 mod seats;
+mod setup;
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 

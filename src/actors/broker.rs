@@ -22,9 +22,10 @@ use parking_lot::Mutex;
 use crate::{
     actors::{
         accounts::Accounts,
+        attendants::Attendants,
         channels::Directory,
         connections::Connections,
-        fanout::HubHandle,
+        fanout::{HubHandle, hub::CredentialsChanged},
         metrics::Metrics,
         nodes::About,
         refusals::{Reason, Refusals},
@@ -58,6 +59,8 @@ pub struct Broker {
     pub refusals: Refusals,
     /// For at most one warning a second about messages that could not be written to disk.
     pub disk_warning: OncePerSecond,
+    /// Who hears what protocols ask and tell each other at other nodes.
+    pub attendants: Attendants,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
     /// Said once, when the ports are open.
@@ -93,6 +96,13 @@ pub fn limiter(per_second: u32, clock: &Clock) -> Option<FrameLimiter> {
 }
 
 impl Broker {
+    /// Every connection is to look whether its credentials are worth what they were.
+    pub fn credentials_changed(&self) {
+        for hub in self.hubs.lock().iter() {
+            hub.address.do_send(CredentialsChanged);
+        }
+    }
+
     /// Counts a refusal, and logs why; the reason must not contain a token.
     pub fn refused(&self, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
         self.refusals.note(&self.clock, reason, address, why);

@@ -5,6 +5,7 @@
 //! hop passes through no mailbox.
 
 pub mod accounts;
+pub mod attendants;
 pub mod broker;
 pub mod channels;
 pub mod connections;

@@ -8,6 +8,7 @@ use std::{
 
 use futures_util::future;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{
     actors::{
@@ -46,6 +47,11 @@ enum Asked {
     },
     /// A [`Node`].
     Node,
+    /// Something that only this protocol understands.
+    Protocol {
+        name: String,
+        question: Box<RawValue>,
+    },
 }
 
 /// What does not change while a server runs.
@@ -92,6 +98,11 @@ pub fn attend(broker: &Arc<Broker>, nodes: &Nodes) {
         match word {
             Word::Look(connection) => broker.look_at(connection),
             Word::Question(question) => drop(tokio::spawn(answer(broker, question))),
+            Word::Letter { from, protocol, body } => {
+                if let Some(attendant) = str::from_utf8(&protocol).ok().and_then(|name| broker.attendants.of(name)) {
+                    attendant.hear(&broker, from, body);
+                }
+            }
         }
     });
 }
@@ -112,6 +123,15 @@ async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
             serde_json::to_vec(&(intervals, page.has_more))
         }
         Asked::Node => serde_json::to_vec(&broker.this_node().await),
+        Asked::Protocol { name, question } => {
+            // Whoever asks must not have to wait for a protocol that is not served here.
+            let attendant = broker.attendants.of(&name);
+            let answer = match attendant {
+                Some(attendant) => attendant.answer(Arc::clone(&broker), question).await,
+                None => None,
+            };
+            Ok(answer.unwrap_or_else(|| b"null".to_vec()))
+        }
     };
     broker.nodes()?.answer(&question, &answer.ok()?);
     None
@@ -119,7 +139,7 @@ async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
 
 impl Broker {
     /// The other nodes, if this server has any.
-    fn nodes(&self) -> Option<Nodes> {
+    pub fn nodes(&self) -> Option<Nodes> {
         self.log.shared().map(|log| log.nodes().clone())
     }
 
@@ -143,11 +163,19 @@ impl Broker {
         });
     }
 
-    /// A connection has ended for good.
-    pub fn end_connection(&self, id: ConnectionId, owner: &Owner) {
-        if let Some(nodes) = self.nodes() {
-            nodes.end(id, owner.app, owner.client_id.as_ref());
-        }
+    /// A connection has ended for good. What Redis does not take is tried again for as long as that is remembered here.
+    pub fn end_connection(self: &Arc<Self>, id: ConnectionId, owner: &Owner) {
+        let Some(nodes) = self.nodes() else { return };
+        let (broker, ended) = (Arc::downgrade(self), owner.clone());
+        nodes.end(id, owner.app, owner.client_id.as_ref(), move |told| {
+            let (Err(_), Some(broker)) = (told, broker.upgrade()) else { return };
+            tokio::spawn(async move {
+                tokio::time::sleep(limits::NODE_BEAT).await;
+                if broker.connections.has_ended(id, broker.clock.uptime()) {
+                    broker.end_connection(id, &ended);
+                }
+            });
+        });
     }
 
     /// Whose a connection is that this server need not know: none if no node does.
@@ -170,11 +198,10 @@ impl Broker {
     /// [`Fault::NonceReplayed`]; [`Fault::Busy`]: Redis does not answer, and the request may come again.
     pub async fn spend(&self, request: &[u8]) -> Result<(), Fault> {
         let Some(nodes) = self.nodes() else { return Ok(()) };
-        // Its timestamp may be as far ahead of us as it may be behind.
-        match nodes.once(request, 2 * limits::TOKEN_REQUEST_AGE).await {
+        match nodes.once(request, limits::NONCE_LIFE).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::NonceReplayed),
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(error.to_fault()),
         }
     }
 
@@ -187,7 +214,7 @@ impl Broker {
             None => Ok(()),
             Some(nodes) => nodes.change_rows(change).await.map_err(|error| match error {
                 StoreError::Full => Fault::Busy,
-                error => told(&error),
+                error => error.to_fault(),
             }),
         }
     }
@@ -310,19 +337,35 @@ impl Broker {
         self.round_trip.store(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// What the parts of a protocol at the other nodes answer, up to the first answer that is enough. Who does not answer in time
+    /// has nothing to say: what a node that is stopped has, nobody can reach.
+    pub async fn ask_protocol<T: for<'a> Deserialize<'a>>(
+        &self,
+        name: &str,
+        question: &impl Serialize,
+        is_enough: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        let Some(nodes) = self.nodes() else { return Vec::new() };
+        // Cannot fail: texts and numbers are written into memory.
+        let Ok(question) = serde_json::value::to_raw_value(question) else { return Vec::new() };
+        let asked = serde_json::to_vec(&Asked::Protocol { name: name.to_owned(), question }).unwrap_or_default();
+        let read = |answer: &[u8]| serde_json::from_slice::<Option<T>>(answer).ok().flatten();
+        let (answers, _) = nodes.gather(&asked, |answer| read(answer).is_some_and(|answer| is_enough(&answer))).await;
+        answers.iter().filter_map(|answer| read(answer)).collect()
+    }
+
+    /// Tells the parts of a protocol at all other nodes something; it may be lost.
+    pub fn tell_protocol(&self, name: &str, letter: &[u8]) {
+        if let Some(nodes) = self.nodes() {
+            nodes.others().into_iter().for_each(|node| nodes.send(node, name, &[letter], drop));
+        }
+    }
+
     async fn ask_others<T: for<'a> Deserialize<'a>>(&self, asked: &Asked) -> Result<Vec<T>, Fault> {
         let Some(nodes) = self.nodes() else { return Ok(Vec::new()) };
         // Cannot fail: texts and numbers are written into memory.
         let question = serde_json::to_vec(asked).unwrap_or_default();
-        let answers = nodes.ask(&question).await.map_err(|error| told(&error))?;
+        let answers = nodes.ask(&question).await.map_err(|error| error.to_fault())?;
         answers.iter().map(|answer| serde_json::from_slice(answer).map_err(|_| Fault::Busy)).collect()
-    }
-}
-
-/// A Redis that is away is found again.
-const fn told(error: &StoreError) -> Fault {
-    match error {
-        StoreError::Unreachable(_) => Fault::Busy,
-        error => error.to_fault(),
     }
 }

@@ -141,15 +141,6 @@ impl<U: Eq + Hash, N, D> Online<U, N, D> {
         state.users.get(user).map_or_else(Vec::new, |user| user.transports.clone())
     }
 
-    /// How many of these users are online.
-    pub fn count_among<'a>(&self, users: impl IntoIterator<Item = &'a U>) -> usize
-    where
-        U: 'a,
-    {
-        let state = self.0.lock();
-        users.into_iter().filter(|user| state.since(*user).is_some()).count()
-    }
-
     pub fn users(&self) -> usize {
         self.0.lock().online
     }
@@ -302,7 +293,7 @@ mod tests {
         }
         assert_eq!((online.users(), online.transports(), online.transports_of(&9)), (2, 3, 2));
         assert_eq!((online.list(None, 1), online.list(Some(&9), 9)), (vec![9], vec![10]));
-        assert_eq!(online.count_among(&[9, 10, 11, 12]), 2);
+        assert!(online.is_online(&9) && online.is_online(&10) && !online.is_online(&11) && !online.is_online(&12));
         assert_eq!((registered[0].leave(), registered[0].leave(), online.users()), (None, None, 2));
         assert_eq!((registered[2].leave(), online.list(None, 9)), (Some(at(1)), vec![10]));
     }

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{cluster, prepare::or_complain};
 use crate::{
-    actors::{broker::Broker, fanout::hub::CredentialsChanged, refusals::Reason},
+    actors::{broker::Broker, refusals::Reason},
     auth::{
         ably::{Credential, RevocationRequest, TokenRequest},
         apps::{Apps, KeyStatus},
@@ -144,9 +144,7 @@ impl Hooks for AdminHooks {
                 let reason = outcome.err().map(|fault| fault.to_string());
                 outcomes.push(KeyOutcome { key, revoked: reason.is_none(), reason });
             }
-            for hub in broker.hubs.lock().iter() {
-                hub.address.do_send(CredentialsChanged);
-            }
+            broker.credentials_changed();
             Ok(outcomes)
         }
         .boxed_local()

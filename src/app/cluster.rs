@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use crate::{
     auth::ably::ServerSecret,
     clock::Clock,
-    config::{Config, Draft, Engine, FileFaults, Problem, read_text},
+    config::{Config, Draft, Durability, Engine, FileFaults, Problem, read_text},
     core::rules::Namespaces,
     engines::redis::{self, RedisError},
     log::{
@@ -59,7 +59,7 @@ pub fn prepare(draft: &mut Draft) -> Shared {
 /// The log of all channels, if servers share it. `config` has checked the endpoint. A Redis that is away is waited for later.
 ///
 /// # Errors
-/// For the operator: the servers that share this Redis are set up otherwise.
+/// For the operator: the servers that share this Redis are set up otherwise, or no server can use it.
 pub fn log(
     config: &Config,
     shared: Shared,
@@ -76,14 +76,22 @@ pub fn log(
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
     let greeting = nodes::greeting(fingerprint);
+    let durability = match settings.durability {
+        Durability::Memory => redis::Durability::Memory,
+        Durability::Fsync => redis::Durability::Fsync,
+        Durability::Replicas => redis::Durability::Replicas,
+    };
+    let needs = redis::Needs { durability, is_trusted: settings.trust_settings };
     match redis::Redis::greet(&redis, &greeting) {
-        Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. })) => return Err(error.into()),
+        Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. } | RedisError::Unfit { .. })) => {
+            return Err(error.into());
+        }
         Err(error) => {
             tracing::warn!(%error, "no client should be sent here (/ready: 503) until the redis of the cluster is reached")
         }
         Ok(()) => {}
     }
-    let log = SharedLog::start(redis, greeting, settings.deadline, memory, Box::new(retention), clock);
+    let log = SharedLog::start(redis, greeting, needs, settings.deadline, memory, Box::new(retention), clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");
     Ok(Some(log))
 }

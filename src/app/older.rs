@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::every;
 use crate::{
+    actors::broker::Broker,
     auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
@@ -88,6 +89,13 @@ impl Older {
             older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock, leeway)?);
         }
         Ok(older)
+    }
+
+    /// They hear what their like at other nodes of a cluster asks and tells.
+    pub fn attend(&self, broker: &Broker) {
+        if let Some(chat) = &self.chat {
+            broker.attendants.add(chat::elsewhere::NAME, Arc::clone(chat) as Arc<_>);
+        }
     }
 
     /// Serves `protocol`, if it is one of them.

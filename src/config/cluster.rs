@@ -19,13 +19,26 @@ section! {
     password_file: Option<PathBuf> = "", File;
     /// Holds 64 hexadecimal digits, the same at every server: connections and tokens of one are good at the others.
     secret_file: Option<PathBuf> = "", File;
+    /// What is acknowledged survives the end of Redis: `memory` = as far as it is set up for that; `fsync` = it is on disk, and
+    /// Redis has to have appendonly yes, appendfsync always; `replicas` = a replica has it as well.
+    durability: Durability = "memory", OneOf(Durability::WORDS);
+    /// What a Redis does not tell of its settings, as some that are rented, is taken to be as it has to be.
+    trust_settings: bool = "false", Switch;
     /// A publish that Redis has not taken by then is refused, and will not appear later.
     deadline: Duration = "5s", Span("100ms", "1m");
+    /// Bytes of files on their way to users at other servers, of all transfers that this one carries: each has as much as the
+    /// receiver may ask for again, at most 40 pieces. One more transfer is refused as busy.
+    relay_bytes: usize = "33554432", STORE_BYTES;
 }
 
 choices! {
     /// What the servers of a cluster share.
     Engine: None = "none", Redis = "redis";
+}
+
+choices! {
+    /// How safe what was acknowledged is.
+    Durability: Memory = "memory", Fsync = "fsync", Replicas = "replicas";
 }
 
 /// What is not shared yet; told at each start.

@@ -250,7 +250,11 @@ impl ChannelState {
         let mut effects = Vec::with_capacity(3);
         effects.extend(self.unsubscribe(now, id, connection, Duration::ZERO));
         let alias = id.alias;
-        effects.push(Effect::Answer { hub, session: id.session, answer: Answer::Detached { alias, context } });
+        effects.push(Effect::Answer {
+            hub,
+            session: id.session,
+            answer: Answer::Detached { alias, context, fault: None },
+        });
         effects.push(Effect::OccupancyChanged);
         effects
     }
@@ -385,15 +389,16 @@ impl ChannelState {
         }
     }
 
-    /// A log whose entries could not be followed is taken up again after `head`: what every attachment is told.
-    pub fn restart(&mut self, head: Serial, gap: Gap) -> Vec<Effect> {
+    /// A log whose entries could not be followed is taken up again at `head`: what every attachment is told, which goes on after
+    /// `position`.
+    pub fn restart(&mut self, head: Serial, position: Serial, gap: Gap) -> Vec<Effect> {
         self.order = Order::Given(head);
         let broken = |(hub, subscription): (HubId, Subscription)| {
             let session = subscription.id.session;
             let attached = Attached {
                 is_change: true,
                 head,
-                position: head,
+                position,
                 resumed: false,
                 gap: Some(gap),
                 backlog: None,

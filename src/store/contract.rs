@@ -23,6 +23,11 @@ pub fn holds(store: &dyn Store) {
     tables_have_their_bytes(store);
     a_batch_sees_its_own_steps(store);
     a_scan_reads_page_by_page(store);
+    batches_are_done_in_order_and_a_later_read_sees_them(store);
+    a_scan_goes_on_while_rows_are_written(store);
+    a_batch_that_expects_something_else_does_nothing(store);
+    of_two_who_claim_a_row_that_is_due_one_has_it(store);
+    several_things_are_read_at_once(store);
 }
 
 fn rows_are_kept_by_table_and_key(store: &dyn Store) {
@@ -117,4 +122,97 @@ fn a_scan_reads_page_by_page(store: &dyn Store) {
     let mut pages = store.scan("scan", &own, 3);
     let lengths: Vec<usize> = std::iter::from_fn(|| Some(pages.next_page().unwrap().len())).take(3).collect();
     assert_eq!(lengths, [3, 2, 0]);
+}
+
+/// Nobody waits between them; who reads behind them sees the last.
+fn batches_are_done_in_order_and_a_later_read_sees_them(store: &dyn Store) {
+    let (told, outcomes) = mpsc::channel();
+    for number in 0..200_u64 {
+        let told = told.clone();
+        let batch = Batch::new().put("order", "k", number.to_be_bytes()).add("order", 1);
+        store.submit(batch, Box::new(move |done| told.send(done.unwrap().counters[0]).unwrap()));
+    }
+    drop(told);
+    assert_eq!(outcomes.iter().collect::<Vec<_>>(), (1..=200).collect::<Vec<_>>());
+    assert_eq!(store.get("order", b"k").unwrap().unwrap(), 199_u64.to_be_bytes());
+    for number in 200..300_u64 {
+        commit(store, Batch::new().put("order", "k", number.to_be_bytes()));
+        assert_eq!(store.get("order", b"k").unwrap().unwrap(), number.to_be_bytes());
+    }
+}
+
+/// What was there at the begin and is not touched comes once, whatever is written before and behind it.
+fn a_scan_goes_on_while_rows_are_written(store: &dyn Store) {
+    let key = |number: u64| NumberKey::new("s", number);
+    commit(store, (1..=20).fold(Batch::new(), |batch, number| batch.put("written", key(10 * number), "")));
+    let mut seen = Vec::new();
+    for (turn, row) in (0..).zip(store.scan("written", b"", 3)) {
+        seen.push(NumberKey::read(&row.unwrap().key).unwrap().number);
+        let removed = seen.first().copied().filter(|_| turn == 7).unwrap_or_default();
+        commit(store, Batch::new().put("written", key(10 * turn + 5), "").remove("written", key(removed)));
+    }
+    let stayed: Vec<u64> = seen.iter().copied().filter(|number| number % 10 == 0).collect();
+    assert_eq!(stayed, (1..=20).map(|number| 10 * number).collect::<Vec<_>>());
+    assert!(seen.is_sorted() && seen.windows(2).all(|pair| pair[0] != pair[1]), "{seen:?}");
+}
+
+/// Hands in and waits; what it must not fail for is the caller's to say.
+fn outcome(store: &dyn Store, batch: Batch) -> Result<Committed, StoreError> {
+    let (told, outcome) = mpsc::channel();
+    store.submit(batch, Box::new(move |result| told.send(result).unwrap()));
+    outcome.recv().unwrap()
+}
+
+fn a_batch_that_expects_something_else_does_nothing(store: &dyn Store) {
+    commit(store, Batch::new().put("expect", "k", "1").put("expect", "empty", ""));
+    let write = || Batch::new().put("expect", "k", "2").schedule("expect", at(1), "s", "").add("expect", 1);
+    for (key, value) in [("k", Some("0")), ("k", Some("")), ("k", None), ("none", Some("")), ("empty", None)] {
+        let batch = write().expect("expect", key, value.map(Into::into));
+        assert_eq!(outcome(store, batch), Err(StoreError::Changed), "{key} {value:?}");
+    }
+    assert_eq!(store.get("expect", b"k").unwrap().unwrap(), b"1");
+    assert_eq!((store.due("expect", at(9), 9).unwrap(), store.cursor("expect").unwrap()), (vec![], 0));
+    // As it was before the batch, wherever the step stands.
+    let batch = write().expect("expect", "k", Some("1".into())).expect("expect", "none", None);
+    assert_eq!(outcome(store, batch.expect("expect", "empty", Some("".into()))).unwrap().counters, [1]);
+    assert_eq!(store.get("expect", b"k").unwrap().unwrap(), b"2");
+}
+
+/// As several servers send what is delayed: each reads it, one may.
+fn of_two_who_claim_a_row_that_is_due_one_has_it(store: &dyn Store) {
+    let rows = |batch: Batch, number: u8| batch.schedule("due", at(5), [number], "").put("claims", [number], "");
+    commit(store, (0..20).fold(Batch::new(), rows));
+    let (told, outcomes) = mpsc::channel();
+    for claimer in ["one", "other"] {
+        for row in store.due("due", at(5), 99).unwrap() {
+            let (told, key) = (told.clone(), row.key.clone());
+            let batch = Batch::new().expect("claims", key.clone(), Some("".into())).put("claims", key.clone(), claimer);
+            store.submit(batch, Box::new(move |done| told.send((key, done.is_ok())).unwrap()));
+        }
+    }
+    drop(told);
+    let mut claimed: Vec<_> = outcomes.iter().filter(|(_, has_it)| *has_it).map(|(key, _)| key[0]).collect();
+    claimed.sort_unstable();
+    assert_eq!(claimed, (0..20).collect::<Vec<_>>());
+}
+
+fn several_things_are_read_at_once(store: &dyn Store) {
+    let batch =
+        Batch::new().put("look", "k", "v").put("look", "l", "w").schedule("look", at(3), "d", "x").add("look", 7);
+    commit(store, batch);
+    let (told, found) = mpsc::channel();
+    let reads = vec![
+        Read::get("look", "k"),
+        Read::get("look", "none"),
+        Read::list("look", "l", 9),
+        Read::due("look", at(9), 9),
+        Read::Cursor { name: "look".into() },
+        Read::bytes("look"),
+    ];
+    store.look(reads, Box::new(move |result| told.send(result.unwrap()).unwrap()));
+    let found = found.recv().unwrap();
+    let row = |key: &[u8], value: &[u8]| Row { key: key.to_vec(), value: value.to_vec() };
+    assert_eq!(found[..3], [Found::Value(Some(b"v".to_vec())), Found::Value(None), Found::Rows(vec![row(b"l", b"w")])]);
+    assert_eq!(found[3], Found::Due(vec![Scheduled { due: at(3), key: b"d".to_vec(), value: b"x".to_vec() }]));
+    assert_eq!(found[4..], [Found::Number(7), Found::Number(store.bytes("look").unwrap())]);
 }

@@ -96,9 +96,17 @@ fn timed(table: &str, due: Timestamp, key: &[u8]) -> Vec<u8> {
 }
 
 fn carry_out(rows: &mut Writing<'_>, steps: &[Step]) -> Result<Committed, StoreError> {
+    for step in steps {
+        if let Step::Expect { table, key, value } = step
+            && rows.get(ROWS, &named(table, key))? != *value
+        {
+            return Err(StoreError::Changed);
+        }
+    }
     let mut committed = Committed::default();
     for step in steps {
         match step {
+            Step::Expect { .. } => {}
             Step::Put { table, key, value } => rows.put(ROWS, &named(table, key), value)?,
             Step::Remove { table, key } => rows.remove(ROWS, &named(table, key))?,
             Step::Schedule { table, row } => {

@@ -4,6 +4,7 @@
 //! docs/architecture.md §6, promise 2). On top of the engine, in the same file and the same transactions, stand `log/disk`
 //! (the logs of channels) and [`embedded`]: rows of tables, for everything that is no log ([`Store`]). Rows are used by
 //! [`mailbox`] (messages that wait for an owner) and [`archive`] (chats). Which engine and why: `docs/dependencies.md §3`.
+//! Nodes of a cluster share rows on their Redis instead ([`redis`]).
 
 use std::sync::Arc;
 
@@ -25,7 +26,9 @@ mod keyed_lock;
 pub mod mailbox;
 mod number_key;
 pub mod privacy;
+mod read;
 mod readers;
+pub mod redis;
 mod rows;
 mod scan;
 #[cfg(test)]
@@ -35,6 +38,7 @@ mod writer;
 pub use commit::Commit;
 pub use keyed_lock::KeyedLock;
 pub use number_key::NumberKey;
+pub use read::{Found, Looked, Read};
 pub use readers::Readers;
 pub use scan::Scan;
 
@@ -101,6 +105,9 @@ pub enum StoreError {
     /// Only an engine that the nodes of a cluster share.
     #[error("the engine of the cluster has not answered in time")]
     Late,
+    /// A row is not what [`Batch::expect`] says.
+    #[error("somebody else has changed what was to be written")]
+    Changed,
     #[error("the store is closed")]
     Closed,
     /// Only a database on another machine; it is found again by itself.
@@ -138,6 +145,12 @@ pub trait Store: Send + Sync {
 
     /// Bytes that the rows of a table have on disk, with their keys: as of the last commit.
     fn bytes(&self, table: &str) -> Result<u64, StoreError>;
+
+    /// Reads one state of several things, and calls `done` as [`Store::submit`] does. The calls above wait for their answer: those
+    /// of a store on another machine belong beside the worker threads ([`Readers`]).
+    fn look(&self, reads: Vec<Read>, done: Done<Vec<Found>>) {
+        done(reads.iter().map(|read| read.now(self)).collect());
+    }
 }
 
 /// A row of a table.
@@ -172,6 +185,7 @@ pub struct Batch {
 
 #[derive(Clone, Debug)]
 enum Step {
+    Expect { table: &'static str, key: Vec<u8>, value: Option<Vec<u8>> },
     Put { table: &'static str, key: Vec<u8>, value: Vec<u8> },
     Remove { table: &'static str, key: Vec<u8> },
     Schedule { table: &'static str, row: Scheduled },
@@ -189,6 +203,12 @@ impl Batch {
     fn with(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
+    }
+
+    /// Only if this row is so before the batch; else nothing of it is done ([`StoreError::Changed`]).
+    pub fn expect(self, table: &'static str, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
+        let key = key.into();
+        self.with(Step::Expect { table, key, value })
     }
 
     /// Writes a row, over the one there is.
@@ -243,6 +263,7 @@ impl Batch {
         let size = |step: &Step| match step {
             Step::Put { key, value, .. } => key.len() + value.len(),
             Step::Schedule { row, .. } => 2 * row.key.len() + row.value.len(),
+            Step::Expect { key, value, .. } => key.len() + value.as_ref().map_or(0, Vec::len),
             Step::Remove { key, .. } | Step::Cancel { key, .. } => key.len(),
             Step::SetCursor { name, .. } | Step::Add { name, .. } => name.len(),
             Step::TakeDue { limit, .. } => *limit,

@@ -233,6 +233,14 @@ const WORKS: [(&str, &[&str]); 49] = [
             "cluster::beside::channels_and_statistics_are_those_of_all_nodes",
         ],
     ),
+    (
+        "the same: idle channels cost next to nothing, `/ready` tells what is wrong with Redis, servers are restarted one after the other",
+        &[
+            "cluster::idle::what_is_published_at_a_node_without_the_channel_opens_nothing_there",
+            "cluster::setup::a_node_whose_redis_is_not_set_up_as_it_has_to_be_is_not_ready",
+            "cluster::restart::clients_of_a_server_that_ends_go_on_at_another_one",
+        ],
+    ),
 ];
 
 /// What does not work yet, and what the path of a test would say that shows it.

@@ -19,6 +19,8 @@ pub struct RedisServer {
     pub port: u16,
     password: Option<&'static str>,
     dir: TempDir,
+    /// What it is told beside that.
+    settings: Vec<String>,
     child: Option<Child>,
 }
 
@@ -27,8 +29,19 @@ impl RedisServer {
         Self::start_with(None).await
     }
 
+    /// With these settings on its command line.
+    pub async fn start_as(settings: &[&str]) -> Self {
+        Self::start_so(None, settings).await
+    }
+
     pub async fn start_with(password: Option<&'static str>) -> Self {
-        let mut server = Self { port: 0, password, dir: TempDir::new().expect("a folder for the data"), child: None };
+        Self::start_so(password, &[]).await
+    }
+
+    async fn start_so(password: Option<&'static str>, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let dir = TempDir::new().expect("a folder for the data");
+        let mut server = Self { port: 0, password, dir, settings, child: None };
         // The free port may be taken by another test before Redis binds it.
         for _ in 0..10 {
             let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
@@ -76,6 +89,16 @@ impl RedisServer {
         answer
     }
 
+    /// The same, of an answer that is no text.
+    pub async fn raw(&self, words: &[&[u8]]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("redis is there");
+        stream.write_all(&[encoded(words), encoded(&[b"QUIT"])].concat()).await.expect("redis is there");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("redis answers");
+        answer.truncate(answer.len() - b"+OK\r\n".len());
+        answer
+    }
+
     /// Whether it came up and stayed.
     async fn try_start(&mut self) -> bool {
         let mut command = Command::new("redis-server");
@@ -85,6 +108,7 @@ impl RedisServer {
         if let Some(password) = self.password {
             command.args(["--requirepass", password]);
         }
+        command.args(&self.settings);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut child = child.expect("redis-server of the package redis-server");
         let is_up = eventually(async || {

@@ -1,5 +1,6 @@
 //! One actor per active channel, and what finds and feeds it. What the other rooms of `actors` may name stands here.
 
+mod asleep;
 pub mod channel;
 mod commit_queue;
 pub mod directory;

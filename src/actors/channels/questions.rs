@@ -157,14 +157,33 @@ where
     whom.send(question).await.unwrap_or(Err(Fault::Busy))
 }
 
-/// All of these open a channel that has no actor, and fail when there is no room for one.
+/// All of these open a channel that has no actor, and fail when there is no room for one; but what is only published needs none
+/// where nodes share the log (`asleep`).
 impl Broker {
+    async fn ask<M, T>(self: &Arc<Self>, name: &ChannelName, question: M) -> Result<T, Fault>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        Channel: Handler<M>,
+        Context<Channel>: ToEnvelope<Channel, M>,
+    {
+        let answer = ask(self.directory.channel(name, self, None)?, question);
+        match self.log.shared() {
+            None => answer.await,
+            // A channel may have to be opened first, by a log that is away.
+            Some(log) => tokio::time::timeout(log.deadline(), answer).await.unwrap_or(Err(Fault::Busy)),
+        }
+    }
+
     /// Publishes, and waits until it is in the log.
     ///
     /// # Errors
     /// Why it is not.
     pub async fn publish(self: &Arc<Self>, name: &ChannelName, publish: Publish) -> Result<Published, Fault> {
-        ask(self.directory.channel(name, self, None)?, Append(publish)).await
+        match self.asleep(name, &publish) {
+            Some(log) => self.append_asleep(&log, name, publish).await,
+            None => self.ask(name, Append(publish)).await,
+        }
     }
 
     /// Publishes these in their order, as far as that goes at once: how many are in the log ([`AppendAll`]).
@@ -172,7 +191,19 @@ impl Broker {
     /// # Errors
     /// Why not even the first is.
     pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
-        ask(self.directory.channel(name, self, None)?, AppendAll(all)).await
+        let is_asleep = !all.is_empty() && all.iter().all(|publish| self.asleep(name, publish).is_some());
+        if !is_asleep {
+            return self.ask(name, AppendAll(all)).await;
+        }
+        let mut count = 0;
+        for publish in all {
+            match self.publish(name, publish).await {
+                Ok(_) => count += 1,
+                Err(fault) if count == 0 => return Err(fault),
+                Err(_) => break,
+            }
+        }
+        Ok(count)
     }
 
     /// A page of the past.
@@ -180,7 +211,7 @@ impl Broker {
     /// # Errors
     /// [`Fault::UntilAttachTooOld`], or it cannot be read.
     pub async fn history(self: &Arc<Self>, name: &ChannelName, query: Query) -> Result<Page, Fault> {
-        ask(self.directory.channel(name, self, None)?, Past(query)).await
+        self.ask(name, Past(query)).await
     }
 
     /// A message as it is, with all that was appended to it.
@@ -188,7 +219,7 @@ impl Broker {
     /// # Errors
     /// [`Fault::NotFound`], or it cannot be read.
     pub async fn message(self: &Arc<Self>, name: &ChannelName, target: MessageRef) -> Result<Latest, Fault> {
-        ask(self.directory.channel(name, self, None)?, Newest(target)).await
+        self.ask(name, Newest(target)).await
     }
 
     /// What the annotations of a message come to, or what one client has a part in.
@@ -201,7 +232,7 @@ impl Broker {
         message: MessageRef,
         client: Option<ClientId>,
     ) -> Result<Digest, Fault> {
-        ask(self.directory.channel(name, self, None)?, SummaryOf(message, client)).await
+        self.ask(name, SummaryOf(message, client)).await
     }
 
     /// The objects of a channel as they are, and what was done to them lately by this id.
@@ -209,7 +240,7 @@ impl Broker {
     /// # Errors
     /// [`Fault::NotShared`], or they cannot be read.
     pub async fn objects(self: &Arc<Self>, name: &ChannelName, id: Option<EntryId>) -> Result<ObjectsFound, Fault> {
-        ask(self.directory.channel(name, self, None)?, ObjectsNow(id)).await
+        self.ask(name, ObjectsNow(id)).await
     }
 
     /// A page of those present.
@@ -217,7 +248,7 @@ impl Broker {
     /// # Errors
     /// The channel cannot answer.
     pub async fn members(self: &Arc<Self>, name: &ChannelName, query: MembersQuery) -> Result<MembersPage, Fault> {
-        ask(self.directory.channel(name, self, None)?, Present(query)).await
+        self.ask(name, Present(query)).await
     }
 
     /// How many use the channel.
@@ -225,7 +256,7 @@ impl Broker {
     /// # Errors
     /// The channel cannot answer.
     pub async fn occupancy(self: &Arc<Self>, name: &ChannelName) -> Result<Occupancy, Fault> {
-        ask(self.directory.channel(name, self, None)?, Occupied).await
+        self.ask(name, Occupied).await
     }
 }
 

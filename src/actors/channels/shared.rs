@@ -35,7 +35,7 @@ use crate::{
         shared::{Joined, SharedLog, Told},
     },
 };
-use follow::hears;
+use follow::{Quiet, hears};
 use held::Held;
 use seats::Seating;
 
@@ -51,6 +51,7 @@ pub(in crate::actors) struct Shared {
     asking: Option<Entry>,
     held: Held,
     seating: Seating,
+    quiet: Quiet,
     /// The log could not be read when it was last asked, or is being joined anew.
     is_away: bool,
     /// It broke, and the channel is being joined anew.
@@ -109,6 +110,7 @@ impl Shared {
             asking: None,
             held: Held::default(),
             seating: Seating::default(),
+            quiet: Quiet::new(joined.head),
             is_away: false,
             is_joining: false,
             is_waiting: false,
@@ -178,18 +180,6 @@ impl Channel {
         Ok(Publishing::Asked(ticket))
     }
 
-    /// What a publisher is told.
-    fn not_taken(&self, error: &StoreError) -> Fault {
-        let broker = &self.worker.broker;
-        if let Some(more) = broker.disk_warning.allows(&broker.clock) {
-            tracing::warn!(%error, more, "a message was refused: the log that the nodes share did not take it");
-        }
-        match error {
-            StoreError::Unreachable(_) => Fault::Busy,
-            error => error.to_fault(),
-        }
-    }
-
     fn conclude_asked(&mut self, asker: Asker, outcome: Result<Published, Fault>) {
         match asker {
             Asker::Transport(reply) => {
@@ -236,7 +226,7 @@ impl Handler<Answered> for Channel {
                 self.hand_out(now, Arc::new(entry), ctx);
                 Ok(Published { serial, len })
             }
-            Err(error) => Err(self.not_taken(&error)),
+            Err(error) => Err(self.worker.broker.not_taken(&error)),
         };
         if let Some(asker) = asker {
             self.conclude_asked(asker, outcome);

@@ -114,6 +114,7 @@ impl Stage {
             closing: AtomicBool::new(false),
             refusal_warning: OncePerSecond::default(),
             refusals: Refusals::default(),
+            attendants: crate::actors::attendants::Attendants::default(),
             disk_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
             about: OnceLock::new(),

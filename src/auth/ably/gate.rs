@@ -48,6 +48,15 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// # Errors
+    /// [`Fault::NotFound`]: the app was deleted. Those of the operator live on for who is connected.
+    pub fn check_app(&self, app: &App) -> Result<(), Fault> {
+        match app.is_sandbox && self.apps.find(app.id).is_none() {
+            true => Err(Fault::NotFound { what: "app" }),
+            false => Ok(()),
+        }
+    }
+
     /// `allows_keys_over_http`: keys may come without TLS (`docs/protocols/ably.md §12.8`).
     pub fn new(
         apps: Arc<Apps>,

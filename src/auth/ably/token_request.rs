@@ -192,6 +192,11 @@ impl Gate {
         self.nonces.take_over(now)
     }
 
+    /// The requests that were granted here and might be taken again.
+    pub fn spent(&self, now: Timestamp) -> Vec<Spent> {
+        self.nonces.all(now)
+    }
+
     /// The token was not handed out, so its request may come again.
     pub fn release(&self, spent: &Spent) {
         self.nonces.release(spent);

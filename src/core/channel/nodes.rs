@@ -2,15 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{ChannelState, Order};
 use crate::{
     core::{
-        command::{AttachmentId, Now},
+        command::{Answer, AttachmentId, Effect, Now},
         dedupe::Known,
         message::{Body, Draft, Entry},
         occupancy::Occupancy,
         presence::{Member, PresenceAction, PresenceEvent},
     },
+    error::Fault,
     ids::{ConnectionId, NodeId},
     limits,
 };
@@ -111,6 +114,18 @@ impl ChannelState {
     /// Attachments here that hold a counted place.
     pub const fn counted(&self) -> usize {
         self.subscriptions.counted()
+    }
+
+    /// As many as there are more than seats lose their places: those who came last.
+    pub fn unseat(&mut self, now: Now, seats: usize, fault: &Fault) -> Vec<Effect> {
+        let newest = self.subscriptions.newest_counted(self.counted().saturating_sub(seats));
+        let mut effects = Vec::new();
+        for (id, hub, connection) in newest {
+            effects.extend(self.unsubscribe(now, id, connection, Duration::ZERO));
+            let answer = Answer::Detached { alias: id.alias, context: Bytes::new(), fault: Some(fault.clone()) };
+            effects.push(Effect::Answer { hub, session: id.session, answer });
+        }
+        effects
     }
 
     /// The attachments here.

@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use crate::{core::serial::Place, ids::ChannelName, limits};
 
+/// How the topics of channels begin.
+pub const TOPICS: &[u8] = b"ls:{p";
+
 pub struct Keys {
     partition: u32,
     channel: String,
@@ -48,8 +51,8 @@ impl Keys {
     }
 
     /// Head, stream, members, counts, messages that were changed or annotated.
-    pub fn log(&self) -> Vec<Vec<u8>> {
-        ["h", "s", "m", "a", "k"].map(|kind| self.key(kind)).into()
+    pub fn log(&self) -> [Vec<u8>; 5] {
+        ["h", "s", "m", "a", "k"].map(|kind| self.key(kind))
     }
 
     /// Head, stream, ids of even and odd halves, topic, messages that were changed or annotated.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
     clock::Clock,
@@ -24,7 +25,7 @@ use crate::{
         serial::{Epoch, Place, Serial},
         window::Window,
     },
-    engines::redis::{self, Call, CallError, Heard, Line, Redis, Run},
+    engines::redis::{self, Call, CallError, Durability, Heard, Line, Needs, Redis, Run},
     ids::{AppId, ChannelName, NodeId},
     limits,
     log::{
@@ -34,6 +35,7 @@ use crate::{
     },
 };
 
+mod heads;
 mod keys;
 mod lease;
 mod members;
@@ -44,6 +46,8 @@ mod tally;
 mod usage;
 mod wire;
 
+use heads::Looks;
+pub use heads::{Look, Looked};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
@@ -64,6 +68,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("owned.lua"),
     include_str!("messages.lua"),
     include_str!("keep.lua"),
+    include_str!("heads.lua"),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
@@ -74,6 +79,7 @@ const LEAVE: usize = 5;
 const OWNED: usize = 6;
 const MESSAGES: usize = 7;
 const KEEP: usize = 8;
+const HEADS: usize = 9;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -85,6 +91,7 @@ struct Inner {
     appends: Line,
     reads: Line,
     tail: redis::Tail,
+    looks: Looks,
     node: NodeId,
     lease: Lease,
     nodes: Nodes,
@@ -109,6 +116,8 @@ pub enum News {
 pub struct Joined {
     /// The newest entry.
     pub head: Serial,
+    /// Behind it is what the log has in memory.
+    pub floor: Serial,
     /// The newest one that others are judged by ([`Judged`]).
     pub judged: Place,
     pub log: Box<dyn ChannelLog>,
@@ -173,24 +182,31 @@ struct Found {
 
 impl SharedLog {
     /// Connects in the background, on the current runtime. `memory` is empty; `retention` says how long the entries of a
-    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`].
+    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`], `needs` what
+    /// Redis has to be like.
     pub fn start(
         settings: redis::Settings,
         greeting: Run,
+        needs: Needs,
         deadline: Duration,
         memory: MemoryLog,
         retention: RetentionOf,
         clock: Clock,
     ) -> Self {
         let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
-        let line = |scripts| Line::start(&redis, scripts, Some(Arc::clone(&greeting)), deadline, clock.clone());
+        let line = |scripts, copied| {
+            Line::start(&redis, scripts, Some(Arc::clone(&greeting)), copied, deadline, clock.clone())
+        };
+        let copied = (needs.durability == Durability::Replicas).then_some(APPEND);
         let tail = redis::Tail::start(&redis);
-        Self(Arc::new(Inner {
+        let (looks, asked) = unbounded_channel();
+        let log = Self(Arc::new(Inner {
             memory,
-            appends: line(SCRIPTS),
-            reads: line(SCRIPTS),
-            nodes: Nodes::start(node, line(nodes::SCRIPTS), tail.clone(), &greeting, clock.clone()),
+            appends: line(SCRIPTS, copied),
+            reads: line(SCRIPTS, None),
+            nodes: Nodes::start(node, line(nodes::SCRIPTS, None), tail.clone(), &greeting, clock.clone()),
             tail,
+            looks,
             node,
             lease: Lease::default(),
             tally: Tally::default(),
@@ -198,7 +214,10 @@ impl SharedLog {
             retention,
             deadline,
             clock,
-        }))
+        }));
+        log.nodes().watch_setup(redis, needs);
+        tokio::spawn(heads::gather(Arc::downgrade(&log.0), asked));
+        log
     }
 
     /// What the nodes have beside the channels.
@@ -268,7 +287,8 @@ impl SharedLog {
     fn replica(&self, channel: ChannelName, found: Found) -> Joined {
         let Found { entries: own, head, judged, members, counts, .. } = found;
         let floor = own.first().map_or(head.place(), |oldest| oldest.previous.place());
-        let window = Window::resume(head.epoch(), Some(head), Some(Serial::at(head.epoch(), floor)));
+        let floor = Serial::at(head.epoch(), floor);
+        let window = Window::resume(head.epoch(), Some(head), Some(floor));
         let (uptime, now) = (self.0.clock.uptime(), self.0.reads.now());
         let came = |entry: &Entry| {
             let age = now.millis().saturating_sub(entry.timestamp.millis());
@@ -276,7 +296,7 @@ impl SharedLog {
         };
         let entries = own.into_iter().map(|linked| (came(&linked.entry), linked.entry)).collect();
         self.0.memory.restore(channel.clone(), entries, window);
-        Joined { head, judged, log: self.open(&channel), members, counts }
+        Joined { head, floor, judged, log: self.open(&channel), members, counts }
     }
 
     /// Appends an entry, whose serial and time the log gives. What is known by the same id, or for a frame by the same id
@@ -405,7 +425,7 @@ impl SharedLog {
             })
         };
         let done = Box::new(move |answer| done(understand(answer, found)));
-        self.0.reads.call(Call { script: READ, keys: keys.log(), args, repeats: true, done });
+        self.0.reads.call(Call { script: READ, keys: keys.log().into(), args, repeats: true, done });
     }
 
     /// How long entries of a channel are kept, in milliseconds, and how many bytes of them.
@@ -467,12 +487,7 @@ fn understand<T>(
     answer: Result<Vec<Bytes>, CallError>,
     read: impl FnOnce(&[Bytes]) -> Option<T>,
 ) -> Result<T, StoreError> {
-    match answer {
-        Ok(parts) => read(&parts).ok_or_else(|| StoreError::damaged("an answer of redis cannot be read")),
-        Err(CallError::Late) => Err(StoreError::Late),
-        Err(CallError::Full) => Err(StoreError::Busy),
-        Err(CallError::Redis(error)) => Err(StoreError::Unreachable(error.to_string().into())),
-    }
+    read(&answer?).ok_or_else(|| StoreError::damaged("an answer of redis cannot be read"))
 }
 
 impl Log for SharedLog {

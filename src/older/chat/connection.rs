@@ -126,6 +126,9 @@ impl Connection {
         for older in entered.replaced {
             older.close(CloseReason::TakenOver);
         }
+        if is_alone {
+            self.chat.is_here_now(self.user.id, &transport.worker().broker);
+        }
         let welcome = Push::welcome(self.user.id, &self.chat.now_text()).frame(self.chat.compat());
         transport.send_frame(welcome);
         let request_loop = RequestLoop {

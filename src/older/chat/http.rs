@@ -80,7 +80,7 @@ impl ChatEndpoint {
     }
 
     async fn online_count(&self, _: &HttpRequest, _: &mut web::Payload) -> Outcome {
-        let count = self.shared.online.users();
+        let count = self.shared.count_online(&self.ingress.worker.broker).await;
         Ok(Reply::done(&match self.shared.compat() {
             ChatCompat::Document => json!({ "count": count }),
             ChatCompat::Source => json!({ "online_count": count }),
@@ -89,7 +89,7 @@ impl ChatEndpoint {
 
     async fn online_users(&self, request: &HttpRequest, _: &mut web::Payload) -> Outcome {
         self.user(request)?;
-        let users = self.shared.online.list(None, usize::MAX);
+        let users = self.shared.all_online(&self.ingress.worker.broker).await;
         Ok(Reply::done(&match self.shared.compat() {
             ChatCompat::Document => json!({ "users": users }),
             ChatCompat::Source => json!({ "online_users": users }),

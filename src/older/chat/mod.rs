@@ -8,12 +8,14 @@
 //! * `commands` are the requests, each with what it does, read by `fields`; `sending` is the way of a message.
 //! * `code` and `reply` are what is answered, `push` is what clients get and channels carry, `names` the ids of rooms and
 //!   groups and the channels that they are.
-//! * `shared` is what all have in common; `moderation` judges messages, `online` knows who is there, `participants` who
-//!   was when a group that was not made here was used, `first_replies` what repeats are answered.
+//! * `shared` is what all have in common; `moderation` judges messages, `online` knows who is there, `elsewhere` who
+//!   is at other nodes, `participants` who was when a group that was not made here was used, `first_replies` what repeats are
+//!   answered.
 
 mod code;
 mod commands;
 mod connection;
+pub mod elsewhere;
 mod endpoint;
 mod fields;
 mod first_replies;

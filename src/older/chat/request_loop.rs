@@ -64,7 +64,7 @@ impl RequestLoop {
             Command::Send(message) => chat.send(user, message, &self.broker).await,
             Command::SendGroup(message) => chat.send_to_group(user, message, &self.broker).await,
             Command::Broadcast(broadcast) => return self.broadcast(&broadcast, id).await,
-            Command::CreateGroup(wish) => chat.create_group(user, wish).await,
+            Command::CreateGroup(wish) => chat.create_group(user, wish, &self.broker).await,
             Command::JoinRoom(room) => self.join_room(&room).await,
             Command::LeaveRoom(room) => self.leave_room(&room),
             Command::Ping => Reply::done(&Push::Pong { time: &chat.now_text() }),

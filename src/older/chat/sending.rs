@@ -109,7 +109,7 @@ impl Chat {
         let (id, time) = (message.id.to_string(), self.time_text(message.created));
         let channel = match Room::parse(&message.room) {
             Some(Room::Open(room)) => room_channel(room),
-            _ if self.online.is_online(&message.to) => user_channel(message.to),
+            _ if self.is_online(message.to, broker).await => user_channel(message.to),
             _ => {
                 let offline = Reply::from(Code::Offline);
                 return match self.compat() {

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
-    actors::{refusals::Reason, transport::context::ProtocolHandler},
+    actors::{broker::Broker, refusals::Reason, transport::context::ProtocolHandler},
     auth::{Authenticator, ProKey, TokenFault},
     clock::Clock,
     config::Config,
@@ -24,7 +24,7 @@ use crate::{
     protocols::letshare::{
         pro::{self, ActivationLimiter},
         rooms::{RoomSettings, Rooms},
-        transfer::{Files, Transfers},
+        transfer::{self, Files, Transfers},
     },
 };
 
@@ -64,7 +64,7 @@ impl Terms {
 
 impl Shared {
     pub fn new(config: &Config, clock: Clock) -> Self {
-        let transfers = || Arc::new(Transfers::new(&config.file_transfer));
+        let transfers = || Arc::new(Transfers::new(&config.file_transfer, config.cluster.relay_bytes));
         Self {
             terms: Live::new(Terms::new(config, clock.clone())),
             activations: pro::limiter(clock.clone()),
@@ -81,6 +81,14 @@ impl Shared {
     /// A token that lets a user into a room; none if it cannot be signed.
     pub fn grant(&self, user: &str, room: &str) -> Option<String> {
         self.terms.get().authenticator.grant(user, room).ok()
+    }
+
+    /// Hears what the file relays of other nodes tell, and looks each second whether they live.
+    pub fn attend(&self, broker: &Broker) -> Option<impl AsyncFn() + use<>> {
+        let (transfers, nodes) = (self.transfers.clone()?, broker.nodes()?);
+        broker.attendants.add(transfer::NAME, Arc::clone(&transfers) as Arc<_>);
+        let clock = broker.clock.clone();
+        Some(async move || transfers.sweep(&nodes, &clock))
     }
 
     /// The server stops: transfers end now, so that each side hears of it before its close frame.

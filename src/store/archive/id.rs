@@ -7,7 +7,8 @@ use rand::RngExt as _;
 
 use crate::clock::Clock;
 
-/// Seconds since the Unix epoch (4 bytes), the process that made it (5), a counter (3). Sorts as made, within a process.
+/// Seconds since the Unix epoch (4 bytes), milliseconds (2), the process that made it (3), a counter (3). Sorts as made: within a
+/// process, and by the milliseconds over several that share a store.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId([u8; Self::BYTES]);
 
@@ -49,13 +50,13 @@ impl FromStr for MessageId {
 /// Makes them. One for a process: two could draw the same counter.
 pub struct Ids {
     clock: Clock,
-    process: [u8; 5],
+    process: [u8; 3],
     last: Mutex<Last>,
 }
 
 /// Of the last id.
 struct Last {
-    second: u32,
+    millis: u64,
     count: u32,
 }
 
@@ -65,27 +66,28 @@ const COUNTS: u32 = 1 << 24;
 impl Ids {
     pub fn new(clock: Clock) -> Self {
         let mut random = rand::rng();
-        // Below the middle, as MongoDB's drivers begin somewhere: ids of one second then rarely wrap.
+        // Below the middle, as MongoDB's drivers begin somewhere: ids of one millisecond then rarely wrap.
         let count = random.random_range(..COUNTS / 2);
-        Self { clock, process: random.random(), last: Mutex::new(Last { second: 0, count }) }
+        Self { clock, process: random.random(), last: Mutex::new(Last { millis: 0, count }) }
     }
 
     /// An id above all that were minted before, also when the wall clock was set back.
     pub fn mint(&self) -> MessageId {
-        let second = u32::try_from(self.clock.now().millis() / 1_000).unwrap_or(u32::MAX);
         let mut last = self.last.lock();
-        last.second = last.second.max(second);
+        last.millis = last.millis.max(self.clock.now().millis());
         last.count += 1;
         if last.count == COUNTS {
             // The counter alone would begin anew below its last value.
             last.count = 0;
-            last.second = last.second.saturating_add(1);
+            last.millis += 1;
         }
-        let (second, count) = (last.second.to_be_bytes(), last.count.to_be_bytes());
+        let (millis, count) = (last.millis, last.count.to_be_bytes());
         drop(last);
+        let second = u32::try_from(millis / 1_000).unwrap_or(u32::MAX).to_be_bytes();
         let mut bytes = [0; MessageId::BYTES];
         bytes[..4].copy_from_slice(&second);
-        bytes[4..9].copy_from_slice(&self.process);
+        bytes[4..6].copy_from_slice(&((millis % 1_000) as u16).to_be_bytes());
+        bytes[6..9].copy_from_slice(&self.process);
         bytes[9..].copy_from_slice(&count[1..]);
         MessageId(bytes)
     }

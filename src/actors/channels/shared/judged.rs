@@ -142,8 +142,12 @@ impl Channel {
 
     /// The log does not answer: whoever waits is refused, and what has to be done is tried again.
     fn refuse_line(&mut self, fault: &Fault, ctx: &mut Context<Self>) {
-        for task in self.operations.take_publishes() {
+        let (publishes, askers) = self.operations.give_up();
+        for task in publishes {
             self.settle_task(task, Err(fault.clone()));
+        }
+        for asker in askers {
+            self.settle(Some(asker), Err(fault.clone()));
         }
         self.operations.is_asking = true;
         ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.go_on_in_line(ctx));
@@ -191,7 +195,7 @@ impl Handler<Appended> for Channel {
                 shared.log.renew(Box::new(done));
             }
             Err(error) => {
-                let fault = self.not_taken(&error);
+                let fault = self.worker.broker.not_taken(&error);
                 self.refuse_line(&fault, ctx);
             }
         }
@@ -205,7 +209,7 @@ impl Handler<Renewed> for Channel {
         match renewed {
             Ok(()) => self.go_on_in_line(ctx),
             Err(error) => {
-                let fault = self.not_taken(&error);
+                let fault = self.worker.broker.not_taken(&error);
                 self.refuse_line(&fault, ctx);
             }
         }

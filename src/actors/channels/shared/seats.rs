@@ -41,12 +41,17 @@ impl Seating {
     }
 
     fn elsewhere(&self) -> Occupancy {
-        self.others.values().fold(Occupancy::default(), |sum, counts| sum.plus(counts.occupancy))
+        self.counts().1.occupancy
     }
 
-    /// Seats that this node has.
-    pub const fn seats(&self) -> usize {
-        self.told.seats
+    /// Seats that this node has, and keeps whatever the log answers.
+    pub fn seats(&self) -> usize {
+        self.asked.map_or(self.told.seats, |asked| asked.min(self.told.seats))
+    }
+
+    /// What the log should have of this node, and of the others together.
+    pub fn counts(&self) -> (Usage, Usage) {
+        (self.told, self.others.values().fold(Usage::default(), |sum, counts| sum.plus(*counts)))
     }
 
     pub const fn is_answered(&self) -> bool {
@@ -54,8 +59,8 @@ impl Seating {
     }
 
     /// None of the seats is left, and the log was not asked in vain just now.
-    pub const fn may_give_more(&self, counted: usize) -> bool {
-        counted >= self.told.seats && self.refusal.is_none()
+    pub fn may_give_more(&self, counted: usize) -> bool {
+        counted >= self.seats() && self.refusal.is_none()
     }
 
     /// The log has lost it.
@@ -122,12 +127,31 @@ impl Channel {
 
     /// Another node has told its counts.
     pub(super) fn counted_elsewhere(&mut self, node: NodeId, counts: Usage, ctx: &mut Context<Self>) {
-        let Some(shared) = self.shared.as_mut().filter(|shared| shared.log.node() != node) else { return };
+        let Some(shared) = &mut self.shared else { return };
+        if shared.log.node() == node {
+            // The others have taken this node for dead.
+            if counts == Usage::default() && shared.seating.told != counts {
+                self.tell_own_counts(ctx);
+            }
+            return;
+        }
         match counts == Usage::default() {
             true => shared.seating.others.remove(&node),
             false => shared.seating.others.insert(node, counts),
         };
         self.note_elsewhere(ctx);
+    }
+
+    /// Whose seats are others' by now are told, and go.
+    fn unseat(&mut self, ctx: &mut Context<Self>) {
+        let Some(shared) = &self.shared else { return };
+        let (seats, fault) = (shared.seating.seats(), Fault::ChannelFull { cap: shared.seating.cap });
+        if self.state.counted() > seats {
+            tracing::warn!("this server was away, and others have come into places of its clients, who are told");
+            let effects = self.state.unseat(self.now(), seats, &fault);
+            self.carry_out(effects, ctx);
+            self.note_use(ctx);
+        }
     }
 
     fn note_elsewhere(&mut self, ctx: &mut Context<Self>) {
@@ -161,6 +185,9 @@ impl Handler<Noted> for Channel {
             }
         };
         self.note_elsewhere(ctx);
+        if is_noted {
+            self.unseat(ctx);
+        }
         self.release_held(ctx);
         if let Some(shared) = &mut self.shared {
             shared.seating.refusal = None;

@@ -158,7 +158,7 @@ impl Node {
             self.keep(now, linked);
         }
         let lost = self.state.restore(now.uptime, model.members_for(self.id));
-        self.state.restart(model.head(), Gap::Expired);
+        self.state.restart(model.head(), model.head(), Gap::Expired);
         self.line.extend(lost.into_iter().map(Task::Enter));
     }
 

@@ -1,4 +1,4 @@
-//! What nodes tell and ask each other. Nobody repeats what was lost on the way: a question that is not answered by all fails, and
+//! What nodes tell and ask each other. Nobody repeats what was lost on the way: whoever asks learns whether all have answered, and
 //! whoever is not told to look at a connection looks at it in a minute.
 
 use std::{
@@ -14,10 +14,10 @@ use tokio::{
 
 use super::{Nodes, TELL};
 use crate::{
-    engines::redis::Heard,
+    engines::redis::{Call, Heard},
     ids::{ConnectionId, NodeId},
     limits,
-    log::shared::lease::read_node,
+    log::shared::{lease::read_node, understand},
     store::StoreError,
 };
 
@@ -25,15 +25,18 @@ use crate::{
 pub(super) const LOOK: u8 = b'l';
 const QUESTION: u8 = b'q';
 const ANSWER: u8 = b'a';
+const LETTER: u8 = b'm';
 
 const MORE_AT: usize = 1 + 8 + 8;
 
-/// What a node is told. It may be told twice.
+/// What a node is told. It may be told twice, but for a letter.
 pub enum Word {
     /// This connection may be open elsewhere.
     Look(ConnectionId),
     /// To be answered by [`Nodes::answer`].
     Question(Question),
+    /// From a protocol's part at another node to that at this one, at most once, in the order in which they were sent.
+    Letter { from: NodeId, protocol: Bytes, body: Bytes },
 }
 
 pub struct Question {
@@ -80,6 +83,11 @@ impl Nodes {
                 let _ = waiting.get(&number)?.send((from, Some(more)));
                 return None;
             }
+            LETTER => {
+                let (length, rest) = (usize::from(*more.first()?), more.slice(1..));
+                rest.split_at_checked(length)?;
+                Word::Letter { from, protocol: rest.slice(..length), body: rest.slice(length..) }
+            }
             _ => return None,
         };
         self.0.on_word.get()?(word);
@@ -96,27 +104,60 @@ impl Nodes {
         done: impl FnOnce(Result<bool, StoreError>) + Send + 'static,
     ) {
         let what = [&[kind], &self.own().to_bytes()[..], &number.to_be_bytes(), more].concat();
-        let read = |parts: &[Bytes]| Some(&parts.first()?[..] != b"0");
-        self.call(TELL, vec![topic(node)], vec![what.into()], read, done);
+        self.call(TELL, vec![topic(node)], vec![what.into()], is_heard, done);
     }
 
-    /// What each of the others answers. A node that has died holds its lease for a while, and hears nothing.
+    /// Sends the part of a protocol at another node something; `done` is told whether anybody was there to hear it.
+    pub fn send(
+        &self,
+        node: NodeId,
+        protocol: &str,
+        body: &[&[u8]],
+        done: impl FnOnce(Result<bool, StoreError>) + Send + 'static,
+    ) {
+        let length = u8::try_from(protocol.len()).unwrap_or_default();
+        let (own, number) = (self.own().to_bytes(), 0_u64.to_be_bytes());
+        let head: [&[u8]; 5] = [&[LETTER], &own, &number, &[length], protocol.as_bytes()];
+        let what = [&head, body].concat().concat();
+        let done = Box::new(move |answer| done(understand(answer, is_heard)));
+        let (keys, args) = (vec![topic(node)], vec![what.into()]);
+        self.0.line.call(Call { script: TELL, keys, args, repeats: false, done });
+    }
+
+    /// The others that hold a lease.
+    pub fn others(&self) -> Vec<NodeId> {
+        self.alive().into_iter().filter(|node| *node != self.own()).collect()
+    }
+
+    /// What each of the others answers.
     ///
     /// # Errors
     /// [`StoreError::Late`]: not all who are there have answered.
     pub async fn ask(&self, question: &[u8]) -> Result<Vec<Bytes>, StoreError> {
-        let (answers, are_all) = self.answers(question).await;
-        if are_all { Ok(answers.into_iter().filter_map(|(_, answer)| answer).collect()) } else { Err(StoreError::Late) }
+        match self.gather(question, |_| false).await {
+            (answers, true) => Ok(answers),
+            (_, false) => Err(StoreError::Late),
+        }
+    }
+
+    /// What the others answer in time, up to the first answer that is enough, and whether all have answered. A node that has died
+    /// holds its lease for a while, and hears nothing.
+    pub async fn gather(&self, question: &[u8], is_enough: impl Fn(&[u8]) -> bool) -> (Vec<Bytes>, bool) {
+        let (answers, are_all) = self.answers(question, is_enough).await;
+        (answers.into_values().flatten().collect(), are_all)
     }
 
     /// What each of the others answers, in order; none: nothing in time.
     pub async fn ask_each(&self, question: &[u8]) -> BTreeMap<NodeId, Option<Bytes>> {
-        self.answers(question).await.0
+        self.answers(question, |_| false).await.0
     }
 
-    /// And whether all who are there have answered.
-    async fn answers(&self, question: &[u8]) -> (BTreeMap<NodeId, Option<Bytes>>, bool) {
-        let others: Vec<NodeId> = self.alive().into_iter().filter(|node| *node != self.own()).collect();
+    async fn answers(
+        &self,
+        question: &[u8],
+        is_enough: impl Fn(&[u8]) -> bool,
+    ) -> (BTreeMap<NodeId, Option<Bytes>>, bool) {
+        let others = self.others();
         let mut answers: BTreeMap<_, _> = others.iter().map(|node| (*node, None)).collect();
         if others.is_empty() {
             return (answers, true);
@@ -137,7 +178,11 @@ impl Nodes {
                 && let Some((node, answer)) = waiting.answers.recv().await
             {
                 awaited.remove(&node);
+                let is_enough = answer.as_ref().is_some_and(|answer: &Bytes| is_enough(answer));
                 answers.insert(node, answer);
+                if is_enough {
+                    break;
+                }
             }
         };
         let are_all = timeout(limits::NODE_ANSWER, all).await.is_ok();
@@ -147,6 +192,10 @@ impl Nodes {
     pub fn answer(&self, question: &Question, answer: &[u8]) {
         self.tell(question.from, ANSWER, question.number, answer, drop);
     }
+}
+
+fn is_heard(parts: &[Bytes]) -> Option<bool> {
+    Some(&parts.first()?[..] != b"0")
 }
 
 /// Nobody waits for the answers any more when it is dropped.

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use actix_web::rt::time::timeout;
-use futures_util::future;
-
 use crate::{
+    actors::broker::Broker,
     ids::Timestamp,
     limits,
     older::chat::{code::Code, fields::Fields, names::group_channel, push::Push, reply::Reply, shared::Chat},
@@ -48,7 +46,7 @@ impl CreateGroup {
 
 impl Chat {
     /// The creator is a member, too; those who are online get its messages from now on.
-    pub async fn create_group(&self, creator: u64, wish: CreateGroup) -> Reply {
+    pub async fn create_group(&self, creator: u64, wish: CreateGroup, broker: &Broker) -> Reply {
         let not_stored = |error| self.not_stored(&error, Code::GroupNotStored);
         match self.archive.groups_of(creator).await {
             Ok(groups) => {
@@ -81,10 +79,7 @@ impl Chat {
             Err(error) => return not_stored(error),
         }
         // So that nobody who is online misses the first message.
-        let attached = future::join_all(self.online.attach(&group.members, &group_channel(&group.id)));
-        if timeout(limits::CHAT_GROUP_WAIT, attached).await.is_err() {
-            tracing::warn!("some members of a new chat group do not get its messages yet");
-        }
+        self.attach(&group.members, &group_channel(&group.id), broker).await;
         Reply::done(&Push::CreateGroupSuccess {
             group_id: &group.id,
             group_name: &group.name,

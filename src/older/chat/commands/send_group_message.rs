@@ -49,7 +49,7 @@ impl Chat {
             let group = self.group(&id, from).await?;
             let message = self.judge_and_store(from, id, 0, text).await?;
             if group.is_none() {
-                self.note_participants(&message).await;
+                self.note_participants(&message, broker).await;
             }
             Ok(self.deliver_to_group(&message, group.as_ref(), broker).await)
         })
@@ -81,10 +81,10 @@ impl Chat {
 
     /// Whoever is about to get a message of a group that was not made here may read its history from now on, and its
     /// sender.
-    async fn note_participants(&self, message: &Message) {
+    async fn note_participants(&self, message: &Message, broker: &Broker) {
         // The sender first: there may not be room for all.
         let mut users = vec![message.from];
-        let online = self.online.list(None, usize::MAX).into_iter();
+        let online = self.all_online(broker).await.into_iter();
         users.extend(online.filter(|user| *user != message.from));
         let noted = self.participants.note(&*self.archive, self.clock.uptime(), &message.room, &users).await;
         if matches!(noted, Ok(true)) {
@@ -125,11 +125,12 @@ impl Chat {
         let own = group_channel(&message.room);
         let (sent_count, published) = match group {
             Some(group) => {
-                let others = group.members.iter().filter(|member| **member != message.from);
-                (self.online.count_among(others), broker.publish(&own, publish).await)
+                let others = group.members.iter().copied().filter(|member| *member != message.from);
+                (self.online_among(others, broker).await, broker.publish(&own, publish).await)
             }
             None => {
-                let sent_count = self.online.users() - self.online.count_among([&message.from]);
+                let own_copy = usize::from(self.is_online(message.from, broker).await);
+                let sent_count = self.count_online(broker).await.saturating_sub(own_copy);
                 // Its own channel has no connections of this protocol, but perhaps others who watch it.
                 let _ = broker.publish(&own, publish.clone()).await;
                 (sent_count, broker.publish(&EVERYBODY.into(), publish).await)

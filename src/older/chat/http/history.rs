@@ -6,7 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use crate::{
-    actors::accounts::{Charge, Kind},
+    actors::{
+        accounts::{Charge, Kind},
+        broker::Broker,
+    },
     config::ChatCompat,
     edge::http::{long::AnswerBody, query::Query},
     error::Fault,
@@ -92,7 +95,7 @@ impl ChatEndpoint {
         let page = number("page", 1)?;
         let page_size = number("page_size", limits::CHAT_PAGE_MESSAGES as u64)?;
         let page_size = usize::try_from(page_size).unwrap_or(usize::MAX).min(limits::CHAT_PAGE_MESSAGES_MAX);
-        chat.check_reader(reader, room).await?;
+        chat.check_reader(reader, room, &self.ingress.worker.broker).await?;
         let found = chat.archive.page(room, page, page_size).await.map_err(unavailable)?;
         let bytes: usize = found.messages.iter().map(|message| message.content.len()).sum();
         let account = self.ingress.account_of_request(request, AppId::DEFAULT);
@@ -116,7 +119,7 @@ impl Chat {
     }
 
     /// Whether a user may read what was said in a room.
-    async fn check_reader(&self, reader: u64, room: &str) -> Result<(), Failure> {
+    async fn check_reader(&self, reader: u64, room: &str, broker: &Broker) -> Result<(), Failure> {
         let no_room = || {
             let reason = match room {
                 "" => "room_id is missing".to_owned(),
@@ -135,7 +138,7 @@ impl Chat {
                 // Who sent to it, or was online and got its messages.
                 None => self.archive.took_part(id, reader).await.map_err(unavailable)?,
             },
-            Room::Open(room) => self.online.is_in(reader, room),
+            Room::Open(room) => self.is_in_room(reader, room, broker).await,
         };
         if may_read { Ok(()) } else { Err(Code::Forbidden.into()) }
     }

@@ -113,7 +113,7 @@ impl ChatEndpoint {
     async fn send_raw(&self, from: u64, to: u64, json: String) -> Outcome {
         let (chat, broker) = (&self.shared, &self.ingress.worker.broker);
         let failed = || Reply::from(Code::SourceFailed).bare();
-        if !chat.online.is_online(&to) {
+        if !chat.is_online(to, broker).await {
             return Err(failed().into());
         }
         let publish = publish_raw(from, &chat.mint_id(), json);

@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::reply_table;
 
 reply_table! {
     /// The text and code that a side gets.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum TransferFault {
         BadRequest => (400, "传输请求格式错误".into()),
         NotAccepted => (400, "传输会话状态错误：接收者尚未接受".into()),

@@ -1,12 +1,19 @@
 //! The files of one connection: what its page says about transfers finds its relay.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
+use actix_web::rt;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::{accounts::Kind, online::Registration, transport::context::TransportContext},
+    actors::{
+        accounts::{Charge, Kind},
+        fanout::hub::TransportHandle,
+        online::Registration,
+        transport::context::TransportContext,
+        worker::Worker,
+    },
     ids::{ChannelName, SessionId},
     limits,
     protocols::letshare::{
@@ -15,12 +22,16 @@ use crate::{
             chunk::Chunk,
             fault::TransferFault,
             message::{self, Control, Request},
+            peer::{Peer, PeerId},
             relay::{Event, Relay},
-            state::{Signal, Transfer},
-            transfers::{Listed, Member, Terms, Transfers},
+            state::{Side, Signal, Transfer},
+            transfers::{Carrier, Listed, Member, Terms, Transfers},
         },
     },
 };
+
+/// Transfers that a connection has a side in.
+type Involved = Rc<RefCell<HashMap<String, Arc<Listed>>>>;
 
 pub struct Files {
     user: String,
@@ -29,8 +40,7 @@ pub struct Files {
     transfers: Option<Arc<Transfers>>,
     /// The rooms that it is in.
     present: HashMap<ChannelName, Registration<Member>>,
-    /// Transfers that this connection has a side in.
-    involved: HashMap<String, Arc<Listed>>,
+    involved: Involved,
     /// The transfer that was last answered as unknown: all frames of its window get one error together.
     answered_unknown: String,
 }
@@ -42,7 +52,7 @@ impl Files {
             is_pro,
             transfers,
             present: HashMap::new(),
-            involved: HashMap::new(),
+            involved: Involved::default(),
             answered_unknown: String::new(),
         }
     }
@@ -95,32 +105,28 @@ impl Files {
         let terms = Terms {
             transfer_id: request.transfer_id.clone(),
             room: room.clone(),
-            sender: sender.session,
+            sender: Some(sender.session),
             sender_user: self.user.clone(),
             receiver_user: request.to_user_id.clone(),
             ring_bytes: request.offer.ring_bytes(),
         };
-        let receiver = (room.clone(), request.to_user_id.clone());
-        let receiver = transfers.find(&receiver, sender.session).ok_or(TransferFault::NoReceiver)?;
+        let broker = &transport.worker().broker;
+        let receiver = transfers.find(&terms.member(Side::Receiver), PeerId::here(sender.session));
+        if receiver.is_none() && broker.nodes().is_none() {
+            return Err(TransferFault::NoReceiver);
+        }
         // The sender makes the server keep what it sends.
         let charge = transport.charge(Kind::Transfer, limits::TRANSFER_COST + terms.ring_bytes);
         let charge = charge.map_err(|_| TransferFault::TooManyTransfers)?;
-        let listed = transfers.open(terms, charge, |terms| {
-            let relay = Relay {
-                terms,
-                file_name: request.file_name().map(str::to_owned),
-                sender,
-                receiver: Some(receiver.clone()),
-                widened: 0,
-                state: Transfer::new(transport.worker().broker.clock.uptime(), request.offer),
-                transfers: Arc::clone(transfers),
-                worker: transport.worker().clone(),
-            };
-            relay.open()
-        })?;
-        self.involve(listed);
-        receiver.send(vec![request.forwarded(&room, &self.user, transport.now())]);
-        Ok(())
+        let (transfers, involved) = (Arc::clone(transfers), Rc::clone(&self.involved));
+        let begin = Begin { request, terms, charge, sender, transfers, involved, worker: transport.worker().clone() };
+        match receiver {
+            Some(receiver) => begin.with(Peer::Here(receiver)),
+            None => {
+                rt::spawn(begin.elsewhere());
+                Ok(())
+            }
+        }
     }
 
     fn signal(
@@ -144,9 +150,9 @@ impl Files {
             return;
         }
         let frame = message::forwarded(kind, &listed.terms.room, data, transport.now());
-        let signalled = Event::Signalled { from: transport.handle(), signal, frame };
-        if listed.address.try_send(signalled).is_err() {
-            tell(transfer_id, TransferFault::ServerBusy, transport);
+        let signalled = Event::Signalled { from: Peer::Here(transport.handle()), signal, frame };
+        if let Err(fault) = listed.try_tell(signalled) {
+            tell(transfer_id, fault, transport);
         }
     }
 
@@ -154,15 +160,16 @@ impl Files {
     /// connections is the receiver, the transfer itself knows.
     fn has_side(&self, listed: &Listed, transport: &TransportContext<'_>) -> bool {
         let terms = &listed.terms;
-        let is_sender = terms.sender == transport.handle().session;
+        let is_sender = terms.sender == Some(transport.handle().session);
         is_sender || (terms.receiver_user == self.user && transport.filter(&terms.room, 0).is_some())
     }
 
     /// Whether it is a frame of a transfer of this connection that goes on: those are bounded by the transfer's window, all
     /// others by the rate of the connection. Only the connection's own list is looked at, which has all that it sends.
     pub fn expects(&self, frame: &Bytes, connection: SessionId) -> bool {
-        let listed = Chunk::transfer_id(frame).and_then(|id| self.involved.get(&*id));
-        listed.is_some_and(|listed| listed.is_live() && listed.terms.sender == connection)
+        let involved = self.involved.borrow();
+        let listed = Chunk::transfer_id(frame).and_then(|id| involved.get(&*id));
+        listed.is_some_and(|listed| listed.is_live() && listed.terms.sender == Some(connection))
     }
 
     /// A binary message.
@@ -183,10 +190,10 @@ impl Files {
             }
             return Ok(());
         };
-        if listed.terms.sender != connection {
+        if listed.terms.sender != Some(connection) {
             tell(transfer_id, TransferFault::NotYourTransfer, transport);
-        } else if listed.address.try_send(Event::Chunk(chunk)).is_err() {
-            listed.address.do_send(Event::Aborted(TransferFault::WindowExceeded));
+        } else if listed.try_tell(Event::Chunk(chunk)).is_err() {
+            listed.tell(Event::Aborted(TransferFault::WindowExceeded));
         }
         Ok(())
     }
@@ -200,19 +207,20 @@ impl Files {
         let registration = transfers.present.register(member.clone(), ());
         registration.enter(handle.clone(), transport.now(), false);
         // What it was sending with an older connection ends with that one, which may be dead.
-        for older in transfers.senders(&member, handle.session) {
+        for older in transfers.senders(&member, Some(handle.session)) {
             older.probe();
         }
         for (side, listed) in transfers.concerning(&member) {
-            listed.address.do_send(Event::Entered { side, handle: handle.clone() });
+            listed.tell(Event::Entered { side, handle: Peer::Here(handle.clone()) });
         }
+        transfers.entered(&member, handle.session, &transport.worker().broker);
         self.present.insert(room.clone(), registration);
     }
 
     /// The page left a room, and with it every transfer there.
     pub fn left(&mut self, room: &ChannelName, transport: &mut TransportContext<'_>) {
         self.leave(room, false, transport);
-        self.involved.retain(|_, listed| listed.terms.room != *room);
+        self.involved.borrow_mut().retain(|_, listed| listed.terms.room != *room);
     }
 
     /// The connection is gone, and with it its side of every transfer.
@@ -229,30 +237,86 @@ impl Files {
         };
         self.present.remove(room);
         let connection = transport.handle().session;
-        let is_outgoing = |listed: &&Arc<Listed>| listed.terms.sender == connection && listed.terms.room == *room;
-        let outgoing = self.involved.values().filter(is_outgoing).cloned();
+        let is_outgoing = |listed: &&Arc<Listed>| listed.terms.sender == Some(connection) && listed.terms.room == *room;
+        let involved = self.involved.borrow();
+        let outgoing = involved.values().filter(is_outgoing).cloned();
         for listed in outgoing.chain(transfers.incoming(&self.member(room))) {
-            listed.address.do_send(Event::Left { connection, is_closed });
+            listed.tell(Event::Left { connection: PeerId::here(connection), is_closed });
         }
     }
 
     /// From the connection's own list, or from everybody's: a receiver has learned of the transfer by its request alone.
     fn find(&mut self, transfer_id: &str) -> Option<Arc<Listed>> {
-        let known = self.involved.get(transfer_id);
-        if let Some(listed) = known.filter(|listed| listed.address.connected()) {
-            return Some(Arc::clone(listed));
+        let known = self.involved.borrow().get(transfer_id).filter(|listed| listed.is_listening()).cloned();
+        if known.is_some() {
+            return known;
         }
         let listed = self.transfers.as_ref()?.transfer(transfer_id)?;
         if listed.terms.receiver_user == self.user {
-            self.involve(Arc::clone(&listed));
+            involve(&self.involved, Arc::clone(&listed));
         }
         Some(listed)
     }
+}
 
-    /// Notes a transfer, and forgets those that are over.
-    fn involve(&mut self, listed: Arc<Listed>) {
-        self.involved.retain(|_, known| known.address.connected());
-        self.involved.insert(listed.terms.transfer_id.clone(), listed);
+/// Notes a transfer, and forgets those that are over.
+fn involve(involved: &Involved, listed: Arc<Listed>) {
+    let mut involved = involved.borrow_mut();
+    involved.retain(|_, known| known.is_listening());
+    involved.insert(listed.terms.transfer_id.clone(), listed);
+}
+
+/// A transfer that is to begin.
+struct Begin {
+    request: Request,
+    terms: Terms,
+    charge: Option<Charge>,
+    sender: TransportHandle,
+    transfers: Arc<Transfers>,
+    involved: Involved,
+    worker: Rc<Worker>,
+}
+
+impl Begin {
+    /// Asks the other nodes for the receiver. Whoever has left meanwhile is not answered.
+    async fn elsewhere(self) {
+        let Self { sender, transfers, worker, terms, .. } = &self;
+        let receiver = transfers.find_elsewhere(&terms.member(Side::Receiver), &worker.broker).await;
+        let present = transfers.present.registered(&terms.member(Side::Sender));
+        let mut handles = present.iter().filter_map(|transport| transport.handle());
+        if !handles.any(|handle| handle.session == sender.session) {
+            return;
+        }
+        let (sender, worker, transfer_id) = (sender.clone(), worker.clone(), terms.transfer_id.clone());
+        if let Err(fault) = receiver.ok_or(TransferFault::NoReceiver).and_then(|receiver| self.with(receiver)) {
+            worker.count(|counters| {
+                counters.transfers_refused += 1;
+                counters.errors_sent += 1;
+            });
+            sender.send(vec![message::error(&transfer_id, "", fault, worker.broker.clock.now())]);
+        }
+    }
+
+    fn with(self, receiver: Peer) -> Result<(), TransferFault> {
+        let Self { request, terms, charge, sender, transfers, involved, worker } = self;
+        let (user, room, now) = (terms.sender_user.clone(), terms.room.clone(), worker.broker.clock.now());
+        let listed = transfers.open(terms, charge, |terms| {
+            let relay = |address| Relay {
+                terms,
+                file_name: request.file_name().map(str::to_owned),
+                sender: Peer::Here(sender),
+                receiver: Some(receiver),
+                address,
+                widened: 0,
+                state: Transfer::new(worker.broker.clock.uptime(), request.offer),
+                request: request.forwarded(&room, &user, now),
+                transfers: Arc::clone(&transfers),
+                worker,
+            };
+            Carrier::Here(Relay::open(relay))
+        })?;
+        involve(&involved, listed);
+        Ok(())
     }
 }
 

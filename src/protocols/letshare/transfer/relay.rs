@@ -6,20 +6,18 @@ mod events;
 
 use std::{rc::Rc, sync::Arc};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, WeakAddr};
 use bytes::Bytes;
 
 use crate::{
-    actors::{
-        fanout::hub::{Budget, TransportHandle},
-        worker::Worker,
-    },
+    actors::{fanout::hub::Budget, worker::Worker},
     core::frame,
-    ids::SessionId,
     limits,
     protocols::letshare::transfer::{
         fault::TransferFault,
+        letter::Letter,
         message::{self, Progress},
+        peer::{Peer, PeerId},
         state::{Action, Outcome, Side, Transfer},
         transfers::{Terms, Transfers},
     },
@@ -30,31 +28,49 @@ pub use events::Event;
 pub struct Relay {
     pub terms: Arc<Terms>,
     pub file_name: Option<String>,
-    pub sender: TransportHandle,
+    pub sender: Peer,
     /// None while the receiver is away.
-    pub receiver: Option<TransportHandle>,
+    pub receiver: Option<Peer>,
+    /// Its own.
+    pub address: WeakAddr<Self>,
     /// By how many bytes the receiver's outbox was widened.
     pub widened: usize,
     pub state: Transfer,
+    /// What the receiver is asked.
+    pub request: Bytes,
     pub transfers: Arc<Transfers>,
     pub worker: Rc<Worker>,
 }
 
 impl Relay {
-    pub fn open(self) -> Addr<Self> {
-        self.worker.count(|counters| counters.transfers_started += 1);
+    /// `make` is told its address.
+    pub fn open(make: impl FnOnce(WeakAddr<Self>) -> Self) -> Addr<Self> {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(limits::TRANSFER_MAILBOX);
-            self
+            let relay = make(ctx.address().downgrade());
+            relay.worker.count(|counters| counters.transfers_started += 1);
+            relay
         })
     }
 
-    fn side_of(&self, connection: SessionId) -> Option<Side> {
-        if connection == self.sender.session {
+    /// Asks the receiver.
+    fn begin(&mut self) {
+        if self.receiver.as_ref().is_some_and(|receiver| !self.open_there(receiver)) {
+            // It has not heard of it.
+            self.receiver = None;
+            let actions = self.state.abort(self.worker.broker.clock.uptime(), TransferFault::ServerBusy);
+            return self.carry_out(actions, None);
+        }
+        let request = std::mem::take(&mut self.request);
+        self.send(Side::Receiver, vec![request]);
+    }
+
+    fn side_of(&self, connection: PeerId) -> Option<Side> {
+        if connection == self.sender.id() {
             return Some(Side::Sender);
         }
         let receiver = self.receiver.as_ref()?;
-        (connection == receiver.session).then_some(Side::Receiver)
+        (connection == receiver.id()).then_some(Side::Receiver)
     }
 
     /// `said` is the frame that an [`Action::Forward`] is about.
@@ -100,7 +116,7 @@ impl Relay {
             Side::Receiver => self.receiver.as_ref(),
         };
         if let Some(handle) = handle {
-            handle.send(frames);
+            handle.send(&self.terms, frames, &self.address);
         }
     }
 
@@ -112,14 +128,14 @@ impl Relay {
             && let Some(receiver) = &self.receiver
         {
             self.widened = self.state.offer().ring_bytes();
-            receiver.budget(Budget::Widen(self.widened));
+            receiver.budget(&self.terms, Budget::Widen(self.widened));
         }
     }
 
     fn narrow_outbox(&mut self) {
         let widened = std::mem::take(&mut self.widened);
         if let Some(receiver) = self.receiver.as_ref().filter(|_| widened > 0) {
-            receiver.budget(Budget::Narrow(widened));
+            receiver.budget(&self.terms, Budget::Narrow(widened));
         }
     }
 
@@ -132,6 +148,9 @@ impl Relay {
             return;
         }
         self.narrow_outbox();
+        if let Some(Peer::There(there)) = &self.receiver {
+            there.send(Letter::Ended { transfer_id: self.terms.transfer_id.clone() }, None);
+        }
         self.worker.count(|counters| match outcome {
             Outcome::Completed => counters.transfers_completed += 1,
             Outcome::Cancelled => counters.transfers_cancelled += 1,
@@ -145,6 +164,12 @@ impl Relay {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = self.worker.broker.clock.uptime();
+        if let Some(Peer::There(there)) = self.receiver.as_ref().filter(|_| self.state.outcome().is_none())
+            && !there.nodes.alive().contains(&there.node)
+        {
+            self.lose_receiver(now);
+            self.look_elsewhere(Side::Receiver, ctx);
+        }
         let actions = self.state.tick(now);
         self.carry_out(actions, None);
         if self.state.is_forgotten(now) {
@@ -158,10 +183,14 @@ impl Actor for Relay {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(limits::TRANSFER_TICK, Self::tick);
+        self.begin();
     }
 
     /// Also after a panic: what is listed must not stay for ever.
     fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(Peer::There(there)) = &self.receiver {
+            there.send(Letter::Forgotten { transfer_id: self.terms.transfer_id.clone() }, None);
+        }
         self.transfers.forget(&self.terms.transfer_id);
     }
 }

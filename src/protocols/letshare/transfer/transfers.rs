@@ -19,8 +19,10 @@ use crate::{
     ids::{ChannelName, SessionId},
     limits,
     protocols::letshare::transfer::{
+        elsewhere::Distant,
         fault::TransferFault,
         offer::Gate,
+        peer::PeerId,
         relay::{Event, Relay},
         state::Side,
     },
@@ -33,6 +35,7 @@ pub struct Transfers {
     pub gate: Gate,
     pub present: Arc<Online<Member>>,
     ring_bytes: usize,
+    relay_bytes: usize,
     outgoing_per_connection: usize,
     incoming_per_user: usize,
     state: Mutex<State>,
@@ -46,6 +49,8 @@ struct State {
     /// How many live transfers a connection sends.
     outgoing: HashMap<SessionId, usize>,
     ring_bytes: usize,
+    /// Of those whose receiver is at another node.
+    relay_bytes: usize,
     /// No transfer begins any more.
     is_closed: bool,
 }
@@ -54,7 +59,8 @@ struct State {
 pub struct Terms {
     pub transfer_id: String,
     pub room: ChannelName,
-    pub sender: SessionId,
+    /// None: it is at another node.
+    pub sender: Option<SessionId>,
     /// The user of that connection.
     pub sender_user: String,
     /// The user who receives, with whatever connection.
@@ -65,15 +71,53 @@ pub struct Terms {
 
 /// A transfer as connections reach it.
 pub struct Listed {
-    pub address: Addr<Relay>,
+    pub carrier: Carrier,
     pub terms: Arc<Terms>,
     /// Off once it has ended; it stays listed for a while, for late messages.
     live: AtomicBool,
     /// Of its sender; none where nobody pays.
     charge: Mutex<Option<Charge>>,
+    /// Its receiver is at another node.
+    goes_there: AtomicBool,
+}
+
+/// Where the relay of a transfer is.
+pub enum Carrier {
+    Here(Addr<Relay>),
+    /// At the node of its sender.
+    There(Distant),
 }
 
 impl Listed {
+    pub fn tell(&self, event: Event) {
+        match &self.carrier {
+            Carrier::Here(relay) => relay.do_send(event),
+            Carrier::There(distant) => distant.tell(&self.terms, event),
+        }
+    }
+
+    /// The same of what a client sends, whose transfer takes only so much at a time.
+    ///
+    /// # Errors
+    /// Too much waits for it, or it is over.
+    pub fn try_tell(&self, event: Event) -> Result<(), TransferFault> {
+        match &self.carrier {
+            Carrier::Here(relay) => relay.try_send(event).map_err(|_| TransferFault::ServerBusy),
+            Carrier::There(_) => {
+                self.tell(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it still hears what is told.
+    pub fn is_listening(&self) -> bool {
+        match &self.carrier {
+            Carrier::Here(relay) => relay.connected(),
+            Carrier::There(_) => self.is_live(),
+        }
+    }
+
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Relaxed)
     }
@@ -90,11 +134,13 @@ impl Terms {
 }
 
 impl Transfers {
-    pub fn new(settings: &config::FileTransfer) -> Self {
+    /// `relay_bytes`: what transfers to other nodes may have on the way together.
+    pub fn new(settings: &config::FileTransfer, relay_bytes: usize) -> Self {
         Self {
             gate: Gate { free_bytes: settings.free_limit, max_bytes: settings.max_file_size },
             present: Arc::default(),
             ring_bytes: settings.ring_bytes,
+            relay_bytes,
             outgoing_per_connection: settings.outgoing_per_connection,
             incoming_per_user: settings.incoming_per_user,
             state: Mutex::default(),
@@ -103,18 +149,19 @@ impl Transfers {
 
     /// The newest connection of `member`, but for the `other` side of the transfer: nobody sends to itself. Newest, because
     /// the page may have come back before its old connection was missed.
-    pub fn find(&self, member: &Member, other: SessionId) -> Option<TransportHandle> {
+    pub fn find(&self, member: &Member, other: PeerId) -> Option<TransportHandle> {
         let present = self.present.registered(member);
         let mut newest_first = present.iter().rev().filter_map(|transport| transport.handle());
-        newest_first.find(|handle| handle.session != other).cloned()
+        newest_first.find(|handle| PeerId::here(handle.session) != other).cloned()
     }
 
     /// The connections of `member`, beside `newest`, that send files.
-    pub fn senders(&self, member: &Member, newest: SessionId) -> Vec<TransportHandle> {
+    pub fn senders(&self, member: &Member, newest: Option<SessionId>) -> Vec<TransportHandle> {
         let present = self.present.registered(member);
         let state = self.state.lock();
         let others = present.iter().filter_map(|transport| transport.handle());
-        let senders = others.filter(|known| known.session != newest && state.outgoing.contains_key(&known.session));
+        let senders =
+            others.filter(|known| Some(known.session) != newest && state.outgoing.contains_key(&known.session));
         senders.cloned().collect()
     }
 
@@ -126,7 +173,7 @@ impl Transfers {
         &self,
         terms: Terms,
         charge: Option<Charge>,
-        start: impl FnOnce(Arc<Terms>) -> Addr<Relay>,
+        start: impl FnOnce(Arc<Terms>) -> Carrier,
     ) -> Result<Arc<Listed>, TransferFault> {
         let mut state = self.state.lock();
         if state.is_closed {
@@ -135,7 +182,7 @@ impl Transfers {
         if state.listed.contains_key(&terms.transfer_id) {
             return Err(TransferFault::IdInUse);
         }
-        let outgoing = state.outgoing.get(&terms.sender).copied().unwrap_or(0);
+        let outgoing = terms.sender.and_then(|sender| state.outgoing.get(&sender)).copied().unwrap_or(0);
         let receiver = terms.member(Side::Receiver);
         let incoming = state.of(&receiver, Side::Receiver);
         let live = incoming.clone().filter(|listed| listed.is_live()).count();
@@ -149,13 +196,35 @@ impl Transfers {
             return Err(TransferFault::ServerBusy);
         }
         state.ring_bytes += terms.ring_bytes;
-        state.outgoing.insert(terms.sender, outgoing + 1);
+        if let Some(sender) = terms.sender {
+            state.outgoing.insert(sender, outgoing + 1);
+        }
         let terms = Arc::new(terms);
-        let (address, charge) = (start(Arc::clone(&terms)), Mutex::new(charge));
-        let listed = Arc::new(Listed { address, terms, live: AtomicBool::new(true), charge });
+        let (carrier, charge) = (start(Arc::clone(&terms)), Mutex::new(charge));
+        let (live, goes_there) = (AtomicBool::new(true), AtomicBool::new(false));
+        let listed = Arc::new(Listed { carrier, terms, live, charge, goes_there });
         state.concerning.entry(receiver).or_default().push((Side::Receiver, Arc::clone(&listed)));
         state.listed.insert(listed.terms.transfer_id.clone(), Arc::clone(&listed));
         Ok(listed)
+    }
+
+    /// The receiver of a transfer is at another node from now on, if there is room for that.
+    pub fn goes_there(&self, transfer_id: &str) -> bool {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let Some(listed) = state.listed.get(transfer_id) else { return false };
+        let bytes = state.relay_bytes + listed.terms.ring_bytes;
+        let is_there = listed.goes_there.load(Ordering::Relaxed);
+        if !is_there && bytes <= self.relay_bytes {
+            listed.goes_there.store(true, Ordering::Relaxed);
+            state.relay_bytes = bytes;
+        }
+        listed.goes_there.load(Ordering::Relaxed)
+    }
+
+    /// Those that are listed.
+    pub fn all(&self) -> Vec<Arc<Listed>> {
+        self.state.lock().listed.values().cloned().collect()
     }
 
     pub fn transfer(&self, transfer_id: &str) -> Option<Arc<Listed>> {
@@ -181,10 +250,15 @@ impl Transfers {
             return false;
         };
         state.ring_bytes -= listed.terms.ring_bytes;
+        if listed.goes_there.load(Ordering::Relaxed) {
+            state.relay_bytes -= listed.terms.ring_bytes;
+        }
         if let Some(charge) = &mut *listed.charge.lock() {
             charge.set_anyway(limits::TRANSFER_COST);
         }
-        if let Entry::Occupied(mut outgoing) = state.outgoing.entry(listed.terms.sender) {
+        if let Some(sender) = listed.terms.sender
+            && let Entry::Occupied(mut outgoing) = state.outgoing.entry(sender)
+        {
             *outgoing.get_mut() -= 1;
             if *outgoing.get() == 0 {
                 outgoing.remove();
@@ -201,7 +275,12 @@ impl Transfers {
             state.is_closed = true;
             state.listed.values().filter(|listed| listed.is_live()).cloned().collect()
         };
-        let ends = live.iter().map(|listed| listed.address.send(Event::Aborted(TransferFault::ServerStops)));
+        let own = live.iter().filter_map(|listed| match &listed.carrier {
+            Carrier::Here(relay) => Some(relay),
+            // It may go on at another node.
+            Carrier::There(_) => None,
+        });
+        let ends = own.map(|relay| relay.send(Event::Aborted(TransferFault::ServerStops)));
         // An error means that the transfer has ended by itself.
         future::join_all(ends).await;
     }

@@ -1,45 +1,45 @@
 //! What reaches the actor of a transfer: messages and frames of its sides, and what becomes of their connections.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use actix::{Handler, Message};
+use actix::{AsyncContext as _, Context, Handler, Message};
+use actix_web::rt;
 use bytes::Bytes;
 
-use crate::{
-    actors::fanout::hub::TransportHandle,
-    ids::SessionId,
-    protocols::letshare::transfer::{
-        chunk::Chunk,
-        fault::TransferFault,
-        message,
-        relay::Relay,
-        state::{Side, Signal},
-    },
+use crate::protocols::letshare::transfer::{
+    chunk::Chunk,
+    fault::TransferFault,
+    letter::Letter,
+    message,
+    peer::{Peer, PeerId},
+    relay::Relay,
+    state::{Side, Signal},
+    transfers::Terms,
 };
 
 #[derive(Message)]
 #[rtype(result = "()")]
 pub enum Event {
     /// A side sends a control message; `frame` is the finished one for the other side.
-    Signalled { from: TransportHandle, signal: Signal, frame: Bytes },
+    Signalled { from: Peer, signal: Signal, frame: Bytes },
     /// The sender sends a chunk.
     Chunk(Chunk),
     /// It cannot go on: its sender sends faster than its frames are carried, or the server stops.
     Aborted(TransferFault),
     /// A connection is not in the room any more.
     Left {
-        connection: SessionId,
+        connection: PeerId,
         /// Nothing can be sent to it any more.
         is_closed: bool,
     },
     /// The user of a side is in the room, with this connection.
-    Entered { side: Side, handle: TransportHandle },
+    Entered { side: Side, handle: Peer },
 }
 
 impl Handler<Event> for Relay {
     type Result = ();
 
-    fn handle(&mut self, event: Event, _: &mut Self::Context) {
+    fn handle(&mut self, event: Event, ctx: &mut Self::Context) {
         let now = self.worker.broker.clock.uptime();
         match event {
             Event::Signalled { from, signal, frame } => self.signalled(now, &from, &signal, &frame),
@@ -54,8 +54,14 @@ impl Handler<Event> for Relay {
                 self.carry_out(actions, None);
             }
             Event::Left { connection, is_closed } => match self.side_of(connection) {
-                Some(Side::Sender) => self.lose_sender(now, is_closed),
-                Some(Side::Receiver) => self.lose_receiver(now),
+                Some(Side::Sender) => {
+                    self.lose_sender(now, is_closed);
+                    self.look_elsewhere(Side::Sender, ctx);
+                }
+                Some(Side::Receiver) => {
+                    self.lose_receiver(now);
+                    self.look_elsewhere(Side::Receiver, ctx);
+                }
                 None => {}
             },
             Event::Entered { side: Side::Sender, handle } => self.tell_sender_the_end(handle),
@@ -63,7 +69,7 @@ impl Handler<Event> for Relay {
                 None => self.resume_with(now, handle),
                 // The older connection may be dead and not know it. It is probed, not replaced: whoever has the token
                 // can call itself by any name.
-                Some(older) if self.state.outcome().is_none() && older.session != handle.session => older.probe(),
+                Some(older) if self.state.outcome().is_none() && older.id() != handle.id() => older.probe(),
                 Some(_) => {}
             },
         }
@@ -71,13 +77,14 @@ impl Handler<Event> for Relay {
 }
 
 impl Relay {
-    fn signalled(&mut self, now: Duration, from: &TransportHandle, signal: &Signal, frame: &Bytes) {
-        let Some(side) = self.side_of(from.session) else {
+    fn signalled(&mut self, now: Duration, from: &Peer, signal: &Signal, frame: &Bytes) {
+        let Some(side) = self.side_of(from.id()) else {
             // Another connection of the receiving user: the transfer goes on unharmed.
             if self.state.outcome().is_none() || signal.wants_answer() {
                 let now = self.worker.broker.clock.now();
                 let fault = TransferFault::NotYourTransfer;
-                from.send(vec![message::error(&self.terms.transfer_id, "", fault, now)]);
+                let error = message::error(&self.terms.transfer_id, "", fault, now);
+                from.send(&self.terms, vec![error], &self.address);
             }
             return;
         };
@@ -98,26 +105,31 @@ impl Relay {
         } else if is_over {
             self.transfers.keep_for_sender(&self.terms.transfer_id);
             // The page may have come back before its old connection was missed.
-            let receiver = self.receiver.as_ref().unwrap_or(&self.sender).session;
+            let receiver = self.receiver.as_ref().unwrap_or(&self.sender).id();
             if let Some(sender) = self.transfers.find(&self.terms.member(Side::Sender), receiver) {
-                self.tell_sender_the_end(sender);
+                self.tell_sender_the_end(Peer::Here(sender));
             }
         }
     }
 
-    fn lose_receiver(&mut self, now: Duration) {
+    pub fn lose_receiver(&mut self, now: Duration) {
         // A connection that only left the room must not keep what it was given.
         self.narrow_outbox();
-        self.receiver = None;
+        if let Some(Peer::There(there)) = self.receiver.take() {
+            there.send(Letter::Forgotten { transfer_id: self.terms.transfer_id.clone() }, None);
+        }
         let actions = self.state.lose(now, Side::Receiver);
         self.carry_out(actions, None);
         // The page may have come back before its old connection was missed.
-        if let Some(receiver) = self.transfers.find(&self.terms.member(Side::Receiver), self.sender.session) {
-            self.resume_with(now, receiver);
+        if let Some(receiver) = self.transfers.find(&self.terms.member(Side::Receiver), self.sender.id()) {
+            self.resume_with(now, Peer::Here(receiver));
         }
     }
 
-    fn resume_with(&mut self, now: Duration, receiver: TransportHandle) {
+    fn resume_with(&mut self, now: Duration, receiver: Peer) {
+        if !self.open_there(&receiver) {
+            return;
+        }
         self.receiver = Some(receiver);
         let actions = self.state.resume(now);
         self.widen_outbox();
@@ -125,10 +137,44 @@ impl Relay {
     }
 
     /// For a sender that was away at the end.
-    fn tell_sender_the_end(&mut self, sender: TransportHandle) {
+    fn tell_sender_the_end(&mut self, sender: Peer) {
         if let Some(ending) = self.state.take_ending(Side::Sender) {
             self.sender = sender;
             self.carry_out(vec![ending], None);
         }
+    }
+
+    /// The page of a side may have come back to another node before its connection was missed.
+    pub fn look_elsewhere(&mut self, side: Side, ctx: &mut Context<Self>) {
+        let is_away = match side {
+            Side::Sender => self.state.outcome().is_some(),
+            Side::Receiver => self.receiver.is_none(),
+        };
+        if !is_away || self.worker.broker.nodes().is_none() {
+            return;
+        }
+        let (transfers, broker) = (Arc::clone(&self.transfers), Arc::clone(&self.worker.broker));
+        let (member, relay) = (self.terms.member(side), ctx.address());
+        rt::spawn(async move {
+            if let Some(handle) = transfers.find_elsewhere(&member, &broker).await {
+                relay.do_send(Event::Entered { side, handle });
+            }
+        });
+    }
+
+    /// Where a receiver is at another node, that node learns of the transfer. False: there is no room for one more.
+    pub fn open_there(&self, receiver: &Peer) -> bool {
+        let Peer::There(there) = receiver else { return true };
+        if self.state.outcome().is_some() {
+            return true;
+        }
+        let Terms { transfer_id, sender_user, .. } = &*self.terms;
+        if !self.transfers.goes_there(transfer_id) {
+            return false;
+        }
+        let to = there.place();
+        let (transfer_id, sender_user) = (transfer_id.clone(), sender_user.clone());
+        there.send(Letter::Open { transfer_id, sender_user, to }, Some(&self.address));
+        true
     }
 }

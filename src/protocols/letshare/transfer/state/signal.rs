@@ -1,6 +1,7 @@
 //! What the sides of a transfer say (`docs/protocols/letshare.md §3.1`), and what is to be done about it.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::protocols::letshare::transfer::fault::TransferFault;
 
@@ -28,7 +29,7 @@ impl Side {
 }
 
 /// What a side says, as far as the server has to understand it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
     Accept,
     Reject,

@@ -1,0 +1,90 @@
+//! Several nodes that share their channels, and the clients of Redis.
+
+use std::time::Duration;
+
+/// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
+pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
+
+/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+pub const CHAIN_EARLY: usize = 1_000;
+
+/// How long it waits before it reads again what could not be read.
+pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
+
+/// A channel of a cluster that was quiet for so long looks whether anything was published that it has not heard of, and again each
+/// so long: so many channels by one script, which waits so long for more of them.
+pub const HEADS_QUIET: Duration = Duration::from_secs(10);
+pub const HEADS_AGAIN: Duration = Duration::from_secs(40);
+pub const HEADS_AT_ONCE: usize = 200;
+pub const HEADS_GATHERED: Duration = Duration::from_secs(1);
+
+/// How long a replica of Redis may take to have what was appended, where that is asked for.
+pub const REDIS_COPIED: Duration = Duration::from_millis(500);
+
+/// How often a node looks how Redis is set up.
+pub const REDIS_SETUP: Duration = Duration::from_secs(10);
+
+/// How often a node looks whether Redis takes what it writes.
+pub const NODE_BEAT: Duration = Duration::from_secs(1);
+
+/// A node takes the time of Redis by the middle one of so many looks at it, when its own clock is so many milliseconds off.
+pub const NODE_OFFSETS: usize = 5;
+pub const NODE_OFFSET_LEAST: u64 = 1_000;
+
+/// A node that Redis has not answered for so long is not ready.
+pub const NODE_CUT_OFF: Duration = Duration::from_secs(5);
+
+/// How long a node waits for what it asks the others.
+pub const NODE_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long the nodes know of a connection without being told of it again, and how often they are told.
+pub const CONNECTION_ROW: Duration = Duration::from_mins(3);
+pub const CONNECTION_ROW_AGAIN: Duration = Duration::from_mins(1);
+
+/// The parts that the rows of connections are divided into.
+pub const CONNECTION_PARTS: u32 = 64;
+
+/// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
+pub const PARTITIONS: u32 = 64;
+
+/// A node of a cluster is taken for dead when it has not renewed its lease for so long, by the clock of Redis; how often it does.
+pub const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
+
+/// A node lets the members of a dead one leave only when it has itself held its lease through so many renewals: Redis that comes
+/// back, or its clock when it jumps, kills nobody.
+pub const LEASE_TRUST: usize = 3;
+
+/// Channels of a dead node that are opened with each renewal, so that its members leave.
+pub const REAPED_AT_ONCE: usize = 1_000;
+
+/// How long a shared log knows where it stood, and who is present, behind the last entry and its age.
+pub const HEAD_LIFE: Duration = Duration::from_mins(10);
+
+/// What is read of a shared log at a time.
+pub const REPLICA_ENTRIES: usize = 1_000;
+pub const REPLICA_BYTES: usize = 4 << 20;
+
+/// Bytes of a persisted channel that a shared log keeps, since it keeps them in memory.
+pub const SHARED_BYTES: u64 = 16 << 20;
+
+/// How long Redis may take to accept a connection and to answer a command.
+pub const REDIS_CONNECT: Duration = Duration::from_secs(3);
+pub const REDIS_ANSWER: Duration = Duration::from_secs(5);
+
+/// What may wait for one line of scripts, in bytes of arguments; more is refused.
+pub const REDIS_WAITING_BYTES: usize = 16 << 20;
+
+/// Scripts that are sent at a time, and about so many bytes of arguments.
+pub const REDIS_BATCH: usize = 128;
+pub const REDIS_BATCH_BYTES: usize = 1 << 20;
+
+/// Topics that are subscribed to by one command.
+pub const REDIS_TOPICS: usize = 1_000;
+
+/// How often Redis is asked whether it is there.
+pub const REDIS_CHECK: Duration = Duration::from_secs(1);
+
+/// The pauses between attempts to reach Redis: doubled from the first to the last, each shortened by chance.
+pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(50);
+pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);

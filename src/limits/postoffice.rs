@@ -1,0 +1,29 @@
+//! The postoffice, and mailboxes.
+
+use std::time::Duration;
+
+/// Longest name of a mailbox, in bytes (`docs/protocols/postoffice.md §6`).
+pub const POST_NAME_BYTES: usize = 256;
+
+/// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
+pub const POST_MAILBOXES: usize = 100_000;
+
+/// Messages out of a mailbox on the way to one connection that it has not confirmed, and their bytes; more wait in the
+/// mailbox (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one message.
+pub const MAILBOX_UNCONFIRMED: usize = 256;
+pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
+
+/// What a message in a mailbox costs in memory, beside its key, and its body while that is not on disk.
+pub const MAILBOX_MESSAGE_COST: usize = 192;
+
+/// Rows of waiting messages that are read at a time when a server starts.
+pub const MAILBOX_ROWS: usize = 1_000;
+
+/// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`.
+pub const POST_IDS: usize = 4_096;
+
+/// Messages that are looked through for one request for a thread.
+pub const POST_THREAD_LETTERS: usize = 20_000;
+
+/// How often messages that are too old are looked for.
+pub const POST_SWEEP: Duration = Duration::from_secs(60);

@@ -1,0 +1,142 @@
+//! Who is online at any node of a cluster (`docs/cluster.md`): this one knows its own connections, the others are asked.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix_web::rt::time::timeout;
+use bytes::Bytes;
+use futures_util::future;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    actors::{
+        attendants::{Answering, Attendant},
+        broker::Broker,
+    },
+    error::CloseReason,
+    ids::{ChannelName, NodeId},
+    limits,
+    older::chat::shared::Chat,
+};
+
+/// What the chat is called among the nodes.
+pub const NAME: &str = "chat";
+
+/// What it asks itself at the other nodes.
+#[derive(Serialize, Deserialize)]
+enum Asked {
+    /// Which of these users are online.
+    Among(Vec<u64>),
+    /// All that are.
+    All,
+    /// How many.
+    Count,
+    InRoom {
+        user: u64,
+        room: String,
+    },
+    /// Have the connections of these users attach to a channel, and answer when they are.
+    Attach {
+        users: Vec<u64>,
+        channel: String,
+    },
+}
+
+impl Chat {
+    pub async fn is_online(&self, user: u64, broker: &Broker) -> bool {
+        if self.online.is_online(&user) {
+            return true;
+        }
+        let found = |users: &Vec<u64>| !users.is_empty();
+        broker.ask_protocol(NAME, &Asked::Among(vec![user]), found).await.iter().any(found)
+    }
+
+    /// How many of these users are online.
+    pub async fn online_among(&self, users: impl Iterator<Item = u64>, broker: &Broker) -> usize {
+        let (here, others): (Vec<u64>, Vec<u64>) = users.partition(|user| self.online.is_online(user));
+        let here = here.len();
+        let there = match others.is_empty() {
+            true => Vec::new(),
+            false => broker.ask_protocol(NAME, &Asked::Among(others), |_: &Vec<u64>| false).await,
+        };
+        here + there.into_iter().flatten().collect::<BTreeSet<u64>>().len()
+    }
+
+    /// Everybody online, in order.
+    pub async fn all_online(&self, broker: &Broker) -> Vec<u64> {
+        let there: Vec<Vec<u64>> = broker.ask_protocol(NAME, &Asked::All, |_| false).await;
+        let here = self.online.list(None, usize::MAX);
+        if there.is_empty() {
+            return here;
+        }
+        there.into_iter().flatten().chain(here).collect::<BTreeSet<u64>>().into_iter().collect()
+    }
+
+    pub async fn count_online(&self, broker: &Broker) -> usize {
+        // Then the same user may be at several nodes.
+        if self.settings.multi_device && broker.nodes().is_some() {
+            return self.all_online(broker).await.len();
+        }
+        let there: Vec<usize> = broker.ask_protocol(NAME, &Asked::Count, |_| false).await;
+        self.online.users() + there.into_iter().sum::<usize>()
+    }
+
+    /// Whether a connection of the user has joined the room.
+    pub async fn is_in_room(&self, user: u64, room: &str, broker: &Broker) -> bool {
+        if self.online.is_in(user, room) {
+            return true;
+        }
+        let asked = Asked::InRoom { user, room: room.to_owned() };
+        broker.ask_protocol(NAME, &asked, |is_in: &bool| *is_in).await.contains(&true)
+    }
+
+    /// Has every connection of these users attach to a channel, and waits until those that are online are, for a while.
+    pub async fn attach(&self, users: &[u64], channel: &ChannelName, broker: &Broker) {
+        let asked = Asked::Attach { users: users.to_owned(), channel: channel.as_str().to_owned() };
+        let there = broker.ask_protocol(NAME, &asked, |_: &bool| false);
+        let (is_done, there) = future::join(self.attach_here(users, channel), there).await;
+        if !is_done || there.contains(&false) {
+            tracing::warn!("some members of a new chat group do not get its messages yet");
+        }
+    }
+
+    /// Whether all are attached.
+    async fn attach_here(&self, users: &[u64], channel: &ChannelName) -> bool {
+        timeout(limits::CHAT_GROUP_WAIT, future::join_all(self.online.attach(users, channel))).await.is_ok()
+    }
+
+    /// The user has one connection, and that is here.
+    pub fn is_here_now(&self, user: u64, broker: &Broker) {
+        broker.tell_protocol(NAME, &user.to_be_bytes());
+    }
+}
+
+impl Attendant for Chat {
+    fn answer(self: Arc<Self>, _: Arc<Broker>, question: Box<RawValue>) -> Answering {
+        Box::pin(async move {
+            let answer = match serde_json::from_str(question.get()).ok()? {
+                Asked::Among(mut users) => {
+                    users.retain(|user| self.online.is_online(user));
+                    serde_json::to_vec(&users)
+                }
+                Asked::All => serde_json::to_vec(&self.online.list(None, usize::MAX)),
+                Asked::Count => serde_json::to_vec(&self.online.users()),
+                Asked::InRoom { user, room } => serde_json::to_vec(&self.online.is_in(user, &room)),
+                Asked::Attach { users, channel } => {
+                    serde_json::to_vec(&self.attach_here(&users, &channel.as_str().into()).await)
+                }
+            };
+            answer.ok()
+        })
+    }
+
+    /// A user has come to another node, and goes on there alone (`docs/protocols/chat.md §7`).
+    fn hear(self: Arc<Self>, _: &Arc<Broker>, _: NodeId, letter: Bytes) {
+        let Ok(user) = <[u8; 8]>::try_from(&letter[..]) else { return };
+        for connection in self.online.registered(&u64::from_be_bytes(user)) {
+            if let Some(handle) = connection.handle() {
+                handle.close(CloseReason::TakenOver);
+            }
+        }
+    }
+}

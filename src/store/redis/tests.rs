@@ -1,0 +1,117 @@
+//! On a `redis-server` of this machine.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+};
+
+use super::*;
+use crate::store::contract;
+
+/// Ends with its owner.
+struct Server(Child, u16);
+
+impl Server {
+    fn start() -> Self {
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let arguments = ["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()];
+        let child = Command::new("redis-server").args(arguments).stdout(Stdio::null()).spawn();
+        Self(child.unwrap(), port)
+    }
+
+    fn signal(&self, signal: &str) {
+        Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The store of a protocol, once it can be reached.
+fn store(server: &Server, protocol: &str, deadline: Duration) -> RedisStore {
+    let settings = redis::Settings::at(&format!("127.0.0.1:{}", server.1), Default::default(), 0);
+    let store = RedisStore::start(settings, None, deadline, Clock::system(), protocol).unwrap();
+    while store.cursor("none").is_err() {
+        sleep(Duration::from_millis(20));
+    }
+    store
+}
+
+const PATIENT: Duration = Duration::from_secs(30);
+
+#[test]
+fn keeps_the_contract() {
+    let server = Server::start();
+    contract::holds(&store(&server, "one", PATIENT));
+}
+
+/// Neither has rows of another protocol, and what one node has written the other reads.
+#[test]
+fn protocols_have_their_own_rows_and_nodes_the_same() {
+    let server = Server::start();
+    let one = store(&server, "one", PATIENT);
+    let other = store(&server, "one", PATIENT);
+    contract::commit(&one, Batch::new().put("t", "k", "v").add("n", 2));
+    contract::holds(&one.of("two"));
+    assert_eq!(other.get("t", b"k").unwrap().unwrap(), b"v");
+    assert_eq!(contract::commit(&other, Batch::new().add("n", 3)).counters, [5]);
+    assert_eq!(one.list("t", b"", None, 9).unwrap().len(), 1);
+}
+
+/// A cursor has an end, and a batch that reaches it is done all the same.
+#[test]
+fn a_cursor_that_is_full_stays() {
+    let server = Server::start();
+    let store = store(&server, "one", PATIENT);
+    let most = i64::MAX.cast_unsigned();
+    let batch = Batch::new().set_cursor("n", most - 1).add("n", 1).add("n", 1).put("t", "k", "v");
+    assert_eq!(contract::commit(&store, batch).counters, [most, most]);
+    assert!(store.get("t", b"k").unwrap().is_some());
+}
+
+/// Who was told that it is too late finds nothing done later.
+#[test]
+fn what_was_refused_as_late_is_not_done_later() {
+    let server = Server::start();
+    let store = store(&server, "one", Duration::from_millis(200));
+    contract::commit(&store, Batch::new().put("t", "k", "before"));
+    server.signal("-STOP");
+    let (told, outcome) = mpsc::channel();
+    store.submit(Batch::new().put("t", "k", "late"), Box::new(move |result| told.send(result).unwrap()));
+    assert_eq!(outcome.recv().unwrap(), Err(StoreError::Late));
+    assert_eq!(store.get("t", b"k"), Err(StoreError::Late));
+    server.signal("-CONT");
+    let found = loop {
+        match store.get("t", b"k") {
+            Ok(found) => break found,
+            Err(_) => sleep(Duration::from_millis(20)),
+        }
+    };
+    assert_eq!(found.unwrap(), b"before");
+}
+
+/// The answer was lost with the connection: the batch is sent again, and is done once.
+#[test]
+fn a_batch_that_was_cut_off_is_done_once() {
+    let server = Server::start();
+    let store = store(&server, "one", PATIENT);
+    let cut =
+        || Command::new("redis-cli").args(["-p", &server.1.to_string(), "CLIENT", "KILL", "TYPE", "normal"]).output();
+    let (told, outcomes) = mpsc::channel();
+    for turn in 0..2_000_u64 {
+        let told = told.clone();
+        store.submit(Batch::new().add("n", 1), Box::new(move |result| told.send(result.unwrap().counters[0]).unwrap()));
+        if turn % 400 == 0 {
+            cut().unwrap();
+        }
+    }
+    drop(told);
+    assert_eq!(outcomes.iter().collect::<Vec<_>>(), (1..=2_000).collect::<Vec<_>>());
+}

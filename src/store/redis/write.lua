@@ -1,0 +1,68 @@
+-- Carries out a batch. KEYS: what the keys of the store begin with. ARGV: deadline, id of the batch, steps.
+-- Gives "done" and what was counted and taken; "changed": a row is not as expected, and nothing was done.
+local P = KEYS[1]
+local told = P .. 'o:' .. ARGV[2]
+local known = redis.call('GET', told)
+if known then return cmsgpack.unpack(known) end
+local sizes = {p = 3, r = 2, s = 4, c = 2, t = 3, u = 2, a = 2}
+local at = 3
+while ARGV[at] == 'e' do
+    local value = redis.call('HGET', P .. 'r:' .. ARGV[at + 1], ARGV[at + 2])
+    local expected = ARGV[at + 3] == '1' and ARGV[at + 4]
+    if value ~= expected then return {now, 'changed'} end
+    at = at + 5
+end
+local grown = {}
+local function grow(table, bytes) grown[table] = (grown[table] or 0) + bytes end
+local function write(values, index, score, table, key, value)
+    local before = redis.call('HSTRLEN', P .. values .. table, key)
+    if redis.call('HSET', P .. values .. table, key, value) == 1 then
+        grow(table, #key + #value + 8)
+    else
+        grow(table, #value - before)
+    end
+    redis.call('ZADD', P .. index .. table, score, key)
+end
+local function remove(values, index, table, key)
+    local before = redis.call('HSTRLEN', P .. values .. table, key)
+    if redis.call('HDEL', P .. values .. table, key) == 1 then
+        redis.call('ZREM', P .. index .. table, key)
+        grow(table, -(#key + before + 8))
+    end
+end
+local out = {now, 'done'}
+local function tell(part) out[#out + 1] = part end
+while ARGV[at] do
+    local step, a, b, c, d = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    if step == 'p' then
+        write('r:', 'k:', 0, a, b, c)
+    elseif step == 'r' then
+        remove('r:', 'k:', a, b)
+    elseif step == 's' then
+        write('v:', 'd:', d, a, b, c)
+    elseif step == 'c' then
+        remove('v:', 'd:', a, b)
+    elseif step == 't' then
+        local due = redis.call('ZRANGEBYSCORE', P .. 'd:' .. a, '-inf', b, 'WITHSCORES', 'LIMIT', 0, c)
+        tell(#due / 2)
+        for i = 1, #due, 2 do
+            tell(due[i + 1])
+            tell(due[i])
+            tell(redis.call('HGET', P .. 'v:' .. a, due[i]))
+            remove('v:', 'd:', a, due[i])
+        end
+    elseif step == 'u' then
+        redis.call('HSET', P .. 'c', a, b)
+    else
+        local added = redis.pcall('HINCRBY', P .. 'c', a, b)
+        -- It does not fit.
+        if type(added) == 'table' then redis.call('HSET', P .. 'c', a, '9223372036854775807') end
+        tell(redis.call('HGET', P .. 'c', a))
+    end
+    at = at + 1 + sizes[step]
+end
+for table, bytes in pairs(grown) do
+    if bytes ~= 0 and redis.call('HINCRBY', P .. 'b', table, bytes) == 0 then redis.call('HDEL', P .. 'b', table) end
+end
+redis.call('SET', told, cmsgpack.pack(out), 'PX', 60000)
+return out
