@@ -71,7 +71,7 @@ impl RedisStore {
         let (ends, ended) = oneshot::channel();
         let run = async move {
             let greeting = greeting.map(Arc::new);
-            let _ = told.send(Line::start(&Redis::start(settings), SCRIPTS, greeting, deadline, clock));
+            let _ = told.send(Line::start(&Redis::start(settings), SCRIPTS, greeting, None, deadline, clock));
             let _ = ended.await;
         };
         let thread = thread::Builder::new().name("store-redis".into());
