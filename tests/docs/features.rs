@@ -31,9 +31,12 @@ const WORKS: [(&str, &[&str]); 50] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
-    ("a console at `/console`", &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"]),
     (
-        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures",
+        "a console at `/console`, with a chat and a WebRTC call to try",
+        &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"],
+    ),
+    (
+        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures, nodes",
         &[
             "admin::openapi::the_document_and_the_routes_are_one",
             "admin::connections::a_client_that_is_blocked_stays_out_as_far_as_tokens_can_be_revoked",
