@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 50] = [
+const WORKS: [(&str, &[&str]); 51] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -205,6 +205,14 @@ const WORKS: [(&str, &[&str]); 50] = [
     (
         "the older group chat server: `MODE=group`, port 8889, its paths, `etc/websocket.yaml` and variables, several instances on one Redis",
         &["group::delivery::a_message_reaches_every_member", "group::instances::each_message_once_on_either"],
+    ),
+    (
+        "the groups, members and messages that older chat and group servers have kept: `letshare-server import`, from MongoDB, CSV and JSON lines",
+        &[
+            "chat::brought::chats_are_there_with_their_members_and_a_second_run_adds_nothing",
+            "chat::mongo::chats_come_from_a_database_and_go_to_one",
+            "group::brought::groups_are_there_with_their_members_and_a_second_run_adds_nothing",
+        ],
     ),
     (
         "several servers on one Redis: one order of messages, each once; history, rewind and resume at any of them",
