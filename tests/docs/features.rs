@@ -31,9 +31,12 @@ const WORKS: [(&str, &[&str]); 51] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
-    ("a console at `/console`", &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"]),
     (
-        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures",
+        "a console at `/console`, with a chat and a WebRTC call to try",
+        &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"],
+    ),
+    (
+        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures, nodes",
         &[
             "admin::openapi::the_document_and_the_routes_are_one",
             "admin::connections::a_client_that_is_blocked_stays_out_as_far_as_tokens_can_be_revoked",
@@ -216,7 +219,8 @@ const WORKS: [(&str, &[&str]); 51] = [
         &[
             "cluster::nodes::what_is_published_at_any_node_is_delivered_at_all_in_one_order",
             "cluster::outages::a_link_that_is_cut_again_and_again_loses_and_doubles_nothing",
-            "cluster::figures::nothing_is_lost_in_silence_whatever_is_killed",
+            "cluster::figures::silence::nothing_is_lost_and_nothing_breaks_whatever_is_killed",
+            "cluster::figures::rolling::a_rolling_restart_is_seen_by_nobody",
         ],
     ),
     (

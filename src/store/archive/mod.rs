@@ -1,5 +1,5 @@
-//! The messages and groups of the chat protocol (`docs/protocols/chat.md §9`): [`embedded`] in the data file, or
-//! [`mongo`] in a database that others read, too. Both keep the same promises (tests/chat_archive).
+//! The messages and groups of the chat protocol (`docs/protocols/chat.md §9`): [`embedded`] in the data file or, by [`beside`],
+//! on the Redis of a cluster, or [`mongo`] in a database that others read, too. All keep the same promises (tests/chat_archive).
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::store::archive::id::{Ids, MessageId};
 use crate::{ids::Timestamp, store::StoreError};
 
+pub mod beside;
 pub mod embedded;
 mod id;
 #[cfg(feature = "mongo")]

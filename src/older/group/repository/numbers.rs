@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::HOURS;
-use crate::{ids::Timestamp, store::Batch};
+use crate::{engines::redis::EntryId, ids::Timestamp, store::Batch};
 
 /// The cursor of a number that none which was given has reached.
 pub(super) const LAST: &str = "group last";
@@ -29,6 +29,11 @@ pub struct Numbers {
 impl Numbers {
     pub fn new(reserved: u64, hours: impl IntoIterator<Item = (u64, u64)>) -> Self {
         Self { last: reserved, reserved, hours: hours.into_iter().collect() }
+    }
+
+    /// That of a message which stands there in the stream of all instances.
+    pub fn of(entry: EntryId) -> u64 {
+        entry.millis.saturating_mul(PER_MILLI) + entry.sequence.min(PER_MILLI - 1)
     }
 
     /// No message or notification has a greater one.
