@@ -1,6 +1,7 @@
 //! An archive whose store is on another machine: all of it runs beside the worker threads, which must not wait for that.
 
-use futures_util::{FutureExt as _, executor::block_on};
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 
 use super::{Archive, Group, Inserted, Message, MessageId, Page, Reading, embedded::EmbeddedArchive};
 use crate::store::Readers;
@@ -20,13 +21,17 @@ impl BesideArchive {
         call: impl FnOnce(&EmbeddedArchive) -> Reading<'_, T> + Send + 'static,
     ) -> Reading<'_, T> {
         let archive = self.archive.clone();
-        async move { self.readers.read(move || block_on(call(&archive))).await? }.boxed()
+        async move { self.readers.read(move || Handle::current().block_on(call(&archive))).await? }.boxed()
     }
 }
 
 impl Archive for BesideArchive {
     fn insert(&self, message: Message) -> Reading<'_, Inserted> {
         self.run(move |archive| archive.insert(message))
+    }
+
+    fn find(&self, id: MessageId) -> Reading<'_, Option<Message>> {
+        self.run(move |archive| archive.find(id))
     }
 
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
@@ -48,6 +53,11 @@ impl Archive for BesideArchive {
 
     fn create_group(&self, group: Group) -> Reading<'_, bool> {
         self.run(move |archive| archive.create_group(group))
+    }
+
+    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
+        let group = group.to_owned();
+        self.run(move |archive| archive.add_members(&group, users))
     }
 
     fn group(&self, id: &str) -> Reading<'_, Option<Group>> {
