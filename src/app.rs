@@ -59,6 +59,7 @@ use crate::{
 
 mod admin;
 mod cluster;
+pub mod import;
 mod listen;
 mod memory;
 mod older;

@@ -10,6 +10,7 @@ mod idle;
 mod log;
 mod members;
 mod nodes;
+mod objects;
 mod outages;
 mod proxy;
 mod restart;

@@ -172,6 +172,9 @@ impl Inboxes {
             return;
         }
         let (inboxes, mailbox) = (self.clone(), self.mailboxes.of(user));
+        if !self.mailboxes.is_due(&mailbox) {
+            return;
+        }
         tokio::spawn(async move {
             if inboxes.look(&mailbox).await && !std::mem::replace(&mut mailbox.lock().owner.is_watched, true) {
                 loop {

@@ -75,9 +75,9 @@ impl Older {
         }
         if config.postoffice.enabled {
             let clock = clock.clone();
-            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), account, clock, leeway)?;
+            let shared = postoffice::Shared::open(&config.postoffice, places.of("postoffice"), account, clock, leeway)?;
             let swept = Arc::clone(&shared);
-            every(limits::POST_SWEEP, async move || swept.sweep());
+            every(limits::POST_SWEEP, async move || swept.sweep().await);
             older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
@@ -99,6 +99,9 @@ impl Older {
         }
         if let Some(relay) = &self.relay {
             relay.attend(broker);
+        }
+        if let Some(postoffice) = &self.postoffice {
+            postoffice.attend(broker);
         }
     }
 

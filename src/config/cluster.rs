@@ -41,21 +41,11 @@ choices! {
     Durability: Memory = "memory", Fsync = "fsync", Replicas = "replicas";
 }
 
-/// What is not shared yet; told at each start.
-const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence, occupancy, connections, tokens, apps, \
-     statistics and file transfers are shared. Per server are still objects of channels, which are refused";
-
 impl Verdict<'_> {
     pub(super) fn cluster(&mut self) {
         let cluster = &self.config.cluster;
         if cluster.engine == Engine::None {
             return;
-        }
-        self.warn(PER_SERVER);
-        if self.config.postoffice.enabled {
-            self.warn(
-                "postoffice.enabled: what this protocol keeps is each server's own; have all of its clients come to one server",
-            );
         }
         let group = &self.config.group;
         if group.enabled && group.redis.is_none() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 /// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
 pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
 
-/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+/// Entries that a copy of a shared log keeps meanwhile, and their bytes; what does not fit is read from the log.
 pub const CHAIN_EARLY: usize = 1_000;
+pub const CHAIN_EARLY_BYTES: usize = 1 << 20;
 
 /// How long it waits before it reads again what could not be read.
 pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);

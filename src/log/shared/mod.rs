@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use crate::{
         chain::{Linked, Tail},
         dedupe::{Content, Published},
         message::{Body, Entry, EntryId},
+        objects::Changes,
         operation::Change,
         presence::Member,
         serial::{Epoch, Place, Serial},
@@ -29,7 +31,7 @@ use crate::{
     ids::{AppId, ChannelName, NodeId},
     limits,
     log::{
-        ChannelLog, Log, StoreError,
+        self, ChannelLog, Later, Log, ObjectsRead, StoreError,
         disk::{RetentionOf, encoding},
         memory::MemoryLog,
     },
@@ -41,8 +43,11 @@ mod lease;
 mod members;
 mod messages;
 pub mod nodes;
+mod objects;
 mod replica;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod wire;
 
@@ -69,6 +74,8 @@ const SCRIPTS: &[&str] = &[
     include_str!("messages.lua"),
     include_str!("keep.lua"),
     include_str!("heads.lua"),
+    include_str!("objects.lua"),
+    concat!(include_str!("head.lua"), include_str!("keep_objects.lua")),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
@@ -80,6 +87,8 @@ const OWNED: usize = 6;
 const MESSAGES: usize = 7;
 const KEEP: usize = 8;
 const HEADS: usize = 9;
+const OBJECTS: usize = 10;
+const KEEP_OBJECTS: usize = 11;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -345,6 +354,9 @@ impl SharedLog {
             script_keys.extend([keys.members(), lease::owned_by(inner.node)]);
             args.extend([Bytes::from_static(b"p"), keys.name()]);
             args.extend(members::changes(entry, inner.node, judged.is_emptied));
+        } else if matches!(entry.body, Body::Objects(_)) {
+            script_keys.push(keys.objects());
+            args.extend([Bytes::from_static(b"o"), self.objects_life(&entry.channel)]);
         } else if entry.is_judged() {
             let (lists, touched) = messages::touches(&keys, entry, is_whole);
             script_keys.extend(lists);
@@ -410,6 +422,7 @@ impl SharedLog {
             entries.to_string().into(),
             bytes.to_string().into(),
             Bytes::from_static(if with_members { b"1" } else { b"" }),
+            self.objects_life(channel),
         ]);
         let (channel, here) = (channel.clone(), self.0.node);
         let found = move |parts: &[Bytes]| {
@@ -525,5 +538,14 @@ impl Log for SharedLog {
 
     fn shrink(&self, app: AppId, now: Duration) -> bool {
         self.0.memory.shrink(app, now)
+    }
+
+    fn objects(&self, channel: &ChannelName, later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
+        self.read_objects(channel, later());
+        Poll::Pending
+    }
+
+    fn keep_objects(&self, channel: &ChannelName, changes: &Changes, done: log::Done<()>) {
+        self.write_objects(channel, changes, done);
     }
 }

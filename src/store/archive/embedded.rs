@@ -247,6 +247,10 @@ impl Archive for EmbeddedArchive {
         .boxed()
     }
 
+    fn find(&self, id: MessageId) -> Reading<'_, Option<Message>> {
+        std::future::ready(self.message(id)).boxed()
+    }
+
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
         let (archive, room) = (self.clone(), room.to_owned());
         async move { self.readers.read(move || archive.read_page(&room, page, size)).await? }.boxed()
@@ -298,6 +302,27 @@ impl Archive for EmbeddedArchive {
                 Err(StoreError::Changed) => self.create_group(group).await,
                 outcome => outcome.map(|_| true),
             }
+        }
+        .boxed()
+    }
+
+    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
+        let id = group.to_owned();
+        async move {
+            check_users(users.iter().copied())?;
+            let lock = self.locks.lock(lock_key(GROUPS, id.as_bytes())).await;
+            let Some(mut group) = self.read_group(&id)? else {
+                return Ok(());
+            };
+            let mut batch = Batch::new();
+            for user in users {
+                if !group.members.contains(&user) {
+                    group.members.push(user);
+                    batch = batch.put(MEMBERS, user_key(user, id.as_bytes()), []);
+                }
+            }
+            self.store.commit_holding(batch.put(GROUPS, id, json(&group)?), lock).await?;
+            Ok(())
         }
         .boxed()
     }

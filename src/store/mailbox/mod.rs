@@ -18,7 +18,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -76,6 +76,8 @@ pub struct Mailbox<O> {
     contents: Mutex<Contents<O>>,
     /// Whoever reads what waits and then changes it has it meanwhile, in the order of asking; only where nodes share it.
     turn: tokio::sync::Mutex<()>,
+    /// Somebody will read what waits.
+    is_due: AtomicBool,
 }
 
 /// What is in a mailbox.
@@ -169,8 +171,12 @@ impl<O: Owner> Mailboxes<O> {
         if self.sharing.is_some() {
             contents.queue.share();
         }
-        let mailbox =
-            Mailbox { name: name.into(), contents: Mutex::new(contents), turn: tokio::sync::Mutex::default() };
+        let mailbox = Mailbox {
+            name: name.into(),
+            contents: Mutex::new(contents),
+            turn: Default::default(),
+            is_due: AtomicBool::new(false),
+        };
         let mailbox = Arc::new(mailbox);
         all.insert(Arc::clone(&mailbox.name), Arc::clone(&mailbox));
         mailbox
@@ -267,6 +273,12 @@ impl<O: Owner> Mailboxes<O> {
     /// These were read, or have to go.
     pub fn remove(&self, mailbox: &Mailbox<O>, numbers: impl IntoIterator<Item = u64>) {
         let mut contents = mailbox.lock();
+        if self.sharing.is_some() {
+            let numbers: Vec<u64> = numbers.into_iter().collect();
+            numbers.iter().for_each(|number| contents.queue.remove_anywhere(*number));
+            drop(contents);
+            return self.remove_rows(&mailbox.name, numbers);
+        }
         let removed = numbers.into_iter().filter_map(|number| contents.queue.remove(number)).collect();
         drop(contents);
         self.discard(mailbox, removed);

@@ -214,6 +214,12 @@ impl Queue {
         removed
     }
 
+    /// The same, whether or not it is in hand.
+    pub(super) fn remove_anywhere(&mut self, number: u64) {
+        self.waiting.remove(&number);
+        self.note_gone(number);
+    }
+
     fn note_gone(&mut self, number: u64) {
         if let Some(gone) = &mut self.gone {
             gone.removals += 1;

@@ -9,7 +9,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    Bounds, Contents, Disk, FACTS_BYTES, Full, Mailbox, Mailboxes, Message, Owner, Tables, UNTIL_READ, Waiting, facts,
+    Bounds, Disk, FACTS_BYTES, Full, Mailbox, Mailboxes, Message, Owner, Tables, UNTIL_READ, Waiting, facts,
     queue::room_for,
 };
 use crate::{
@@ -173,6 +173,11 @@ impl<O: Owner> Mailboxes<O> {
         batch.remove(self.tables.facts, key).remove(self.tables.bodies, key)
     }
 
+    /// Something may wait: whether nobody has said so yet whose [`Self::load`] is still to come.
+    pub fn is_due(&self, mailbox: &Mailbox<O>) -> bool {
+        !mailbox.is_due.swap(true, Ordering::AcqRel)
+    }
+
     /// Takes in hand what waits and no other node has, the first first, as much as may be on its way at once.
     ///
     /// # Errors
@@ -180,6 +185,7 @@ impl<O: Owner> Mailboxes<O> {
     pub async fn load(&self, mailbox: &Mailbox<O>) -> Result<Loaded, StoreError> {
         let Some(sharing) = &self.sharing else { return Ok(Loaded::default()) };
         let _turn = mailbox.turn.lock().await;
+        mailbox.is_due.store(false, Ordering::Release);
         let Tables { facts: table, bodies } = self.tables;
         for _ in 0..limits::MAILBOX_TRIES {
             let removals = mailbox.lock().queue.removals();
@@ -259,6 +265,13 @@ impl<O: Owner> Mailboxes<O> {
         for written in written {
             let _ = written.await;
         }
+    }
+
+    /// Nobody here reads the mailbox: where all may have what waits, nothing is in hand.
+    pub fn let_go(&self, mailbox: &Mailbox<O>) {
+        let queue = &mut mailbox.lock().queue;
+        let in_hand: Vec<u64> = queue.behind(0).map(|(number, _)| number).collect();
+        in_hand.into_iter().for_each(|number| drop(queue.drop_from_hand(number)));
     }
 
     /// Removes what is too old, counts what waits, and gives the owners for whom something waits that no other node has, and whether
@@ -342,12 +355,5 @@ impl<O: Owner> Mailboxes<O> {
                 return Ok(());
             }
         }
-    }
-}
-
-impl<O> Contents<O> {
-    /// What is in hand.
-    pub fn in_hand(&self) -> Vec<u64> {
-        self.queue.behind(0).map(|(number, _)| number).collect()
     }
 }

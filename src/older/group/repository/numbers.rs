@@ -43,7 +43,7 @@ impl Numbers {
 
     /// The next number. `batch`, which writes what it names, also sees that a later start goes on behind it.
     pub fn give(&mut self, now: Timestamp, batch: Batch) -> (u64, Batch) {
-        let number = (self.last + 1).max(now.millis() * PER_MILLI);
+        let number = (self.last + 1).max(Self::first_of(now));
         self.last = number;
         let batch = if number < self.reserved { batch } else { batch.set_cursor(LAST, reservation(number)) };
         (number, batch)
@@ -54,6 +54,11 @@ impl Numbers {
         if number >= self.reserved {
             self.reserved = reservation(number);
         }
+    }
+
+    /// The first number of a moment.
+    pub const fn first_of(moment: Timestamp) -> u64 {
+        moment.millis() * PER_MILLI
     }
 
     /// About when a number was given; long ago when an earlier version did.
