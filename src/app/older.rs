@@ -86,7 +86,7 @@ impl Older {
             older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, store, clock, leeway)?);
         }
         if config.group.enabled {
-            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock, leeway)?);
+            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), account, clock, leeway)?);
         }
         Ok(older)
     }

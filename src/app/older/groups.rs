@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
+    actors::accounts::Account,
     app::every,
     auth::Leeway,
     clock::Clock,
@@ -21,7 +22,7 @@ use crate::{
     store::Store,
 };
 
-/// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
+/// Opens the groups in `store`, for whose members `account` pays, and meets the other instances if Redis is named. Redis need not be there yet.
 ///
 /// # Errors
 /// When the data folder cannot be read.
@@ -29,6 +30,7 @@ pub fn open(
     settings: &config::Group,
     blacklist: Vec<IpNet>,
     store: Arc<dyn Store>,
+    account: &Account,
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Arc<Shared>> {
@@ -45,6 +47,7 @@ pub fn open(
         None => None,
     };
     let groups = Groups::open(settings, store, clock.clone(), instances)?;
+    groups.membership.write().charge_to(account.clone());
     let swept = Arc::clone(&groups);
     every(limits::GROUP_SWEEP, async move || {
         if let Err(error) = swept.sweep().await {
