@@ -30,7 +30,7 @@ async fn what_is_published_at_a_node_without_the_channel_opens_nothing_there() {
     // The same id is the same message, whether or not anybody has the channel open.
     let body = json!([{"id": "chosen", "data": "once"}]);
     let told = [publish(&other, &body).await, publish(&one, &body).await, publish(&other, &body).await];
-    assert!(told.iter().all(|told| told["serials"] == told[0]["serials"]), "{told:?}");
+    assert!(told.iter().all(|again| again["serials"] == told[0]["serials"]), "{told:?}");
     assert_eq!(open_channels(&other).await, 0, "it was not opened");
     let mut expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
     expected.push("once".to_owned());

@@ -37,6 +37,7 @@ fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
         deadline,
         memory,
         Box::new(|_| None),
+        Box::new(|_| false),
         Clock::system(),
     )
 }
@@ -210,10 +211,11 @@ async fn many_channels_are_looked_at_by_few_scripts() {
     let (here, there) = (log(&redis, 1 << 20), log(&redis, 1 << 20));
     let channels: Vec<ChannelName> = (0..CHANNELS).map(|number| format!("c{number}").as_str().into()).collect();
     let seen = join_all(channels.iter().map(|channel| join(&here, channel))).await;
+    let (logs, channels, seen) = (&here, &channels, &seen);
     let look = async |expected: &dyn Fn(usize) -> Looked| {
-        let looks = channels.iter().zip(&seen).enumerate().map(|(number, (channel, seen))| {
+        let looks = channels.iter().zip(seen).enumerate().map(|(number, (channel, seen))| {
             answer(move |done| {
-                here.look(Look {
+                logs.look(Look {
                     channel: channel.clone(),
                     seen: *seen,
                     own: Usage::default(),

@@ -1,7 +1,9 @@
 //! A Redis server of Debian's package, as a child process on a free port of this machine.
 
 use std::{
+    fs, io,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -72,6 +74,19 @@ impl RedisServer {
         assert!(self.try_start().await, "redis-server does not start again");
     }
 
+    /// What a replica has that is a little behind: the data of now, for [`RedisServer::fall_back`].
+    pub fn copy(&self) -> TempDir {
+        let copy = TempDir::new().expect("a folder");
+        copy_folder(self.dir.path(), copy.path()).expect("a copy of the data");
+        copy
+    }
+
+    /// Starts again, after [`RedisServer::kill`], with the data of then.
+    pub async fn fall_back(&mut self, copy: TempDir) {
+        self.dir = copy;
+        self.restart().await;
+    }
+
     /// How a client gets in.
     pub fn settings(&self) -> Settings {
         Settings {
@@ -105,6 +120,8 @@ impl RedisServer {
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--dir", self.dir.path().to_str().expect("UTF-8")]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
+        // No file comes or goes while its data is copied.
+        command.args(["--auto-aof-rewrite-percentage", "0"]);
         if let Some(password) = self.password {
             command.args(["--requirepass", password]);
         }
@@ -149,6 +166,20 @@ impl Drop for RedisServer {
             let _ = child.wait();
         }
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for found in fs::read_dir(from)? {
+        let found = found?;
+        let (path, target) = (found.path(), to.join(found.file_name()));
+        if path.is_dir() {
+            fs::create_dir(&target)?;
+            copy_folder(&path, &target)?;
+        } else {
+            fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
 }
 
 fn encoded(words: &[&[u8]]) -> Vec<u8> {

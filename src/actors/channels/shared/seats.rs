@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use actix::{AsyncContext as _, Context, Handler, Message};
 
+use super::Shared;
 use crate::{
     actors::channels::channel::Channel,
     core::occupancy::Occupancy,
@@ -23,8 +24,10 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Seating {
     others: HashMap<NodeId, Usage>,
-    /// What the log has of this node.
+    /// What the log has of this node; at most what it was asked to note.
     told: Usage,
+    /// It may have something else, or nothing.
+    is_unsure: bool,
     /// Seats of all nodes.
     cap: usize,
     /// The log was asked for so many seats in all.
@@ -64,8 +67,8 @@ impl Seating {
     }
 
     /// The log has lost it.
-    pub fn forget_told(&mut self) {
-        self.told.occupancy = Occupancy::default();
+    pub const fn forget_told(&mut self) {
+        self.is_unsure = true;
     }
 }
 
@@ -102,7 +105,8 @@ impl Channel {
     /// The same if it is not what the log has.
     pub(in crate::actors::channels) fn tell_changed_counts(&mut self, ctx: &Context<Self>) {
         let here = Usage { seats: self.state.counted(), occupancy: self.state.occupancy_here() };
-        if self.shared.as_ref().is_some_and(|shared| shared.seating.told != here) {
+        let Some(Shared { seating, .. }) = self.shared.as_deref() else { return };
+        if seating.is_unsure || seating.told != here {
             self.tell_own_counts(ctx);
         }
     }
@@ -119,6 +123,8 @@ impl Channel {
         let seating = &mut shared.seating;
         seating.asked = Some(wanted);
         seating.told.occupancy = self.state.occupancy_here();
+        // What is given back is no longer this node's: another one may have it before the log has answered.
+        seating.told.seats = seating.told.seats.min(wanted);
         let seats = Seats { cap: seating.cap, wanted, held: seating.told.seats };
         let channel = ctx.address();
         let done = Box::new(move |noted| channel.do_send(Noted(noted)));
@@ -175,6 +181,7 @@ impl Handler<Noted> for Channel {
         seating.refusal = match noted {
             Ok(seated) => {
                 seating.told.seats = seated.seats;
+                seating.is_unsure = false;
                 seating.learn(here, seated.others);
                 (seated.seats < wanted).then_some(Fault::ChannelFull { cap: seating.cap })
             }
