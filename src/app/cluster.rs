@@ -107,7 +107,8 @@ pub fn log(
         Ok(()) => {}
     }
     let is_copied = needs.durability == redis::Durability::Replicas;
-    let store = RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
+    let store =
+        RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
     let log = SharedLog::start(
         redis,
         greeting,

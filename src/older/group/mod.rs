@@ -28,5 +28,5 @@ pub mod streams;
 
 pub use endpoint::{GroupEndpoint, Shared, routes};
 pub use groups::Groups;
-pub use message::GROUP;
 pub use import::Import;
+pub use message::GROUP;
