@@ -27,3 +27,15 @@ pub const POST_THREAD_LETTERS: usize = 20_000;
 
 /// How often messages that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
+
+/// Mailboxes that nodes share. How often what was read is read again because another node was faster: each time one of them has got
+/// on, so this many mean that something else is wrong.
+pub const MAILBOX_TRIES: usize = 50;
+
+/// Numbers of messages are milliseconds with so many bits behind; the last number of an empty mailbox is kept for so many
+/// milliseconds, more than clocks of nodes are apart.
+pub const MAILBOX_NUMBER_BITS: u32 = 10;
+pub const MAILBOX_NUMBER_LIFE: u64 = 600_000;
+
+/// How often a node looks again at what another one has that may be gone.
+pub const MAILBOX_LOOK_AGAIN: Duration = Duration::from_secs(3);

@@ -177,7 +177,7 @@ async fn what_is_kept_and_who_was_turned_away() {
     let node = operator.get("node").await;
     assert_eq!((&node["version"], &node["ready"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(true)));
     assert_eq!(node["ports"][0]["address"], server.address.to_string());
-    assert!(node["ports"][0]["protocols"].as_str().unwrap().contains("letshare"), "{node}");
+    assert!(node["ports"][0]["protocols"].as_str().unwrap().contains("LetShare"), "{node}");
     let nodes = operator.get("nodes").await;
     let [alone] = &nodes["items"].as_array().unwrap()[..] else { panic!("{nodes}") };
     assert_eq!((&alone["id"], &alone["isThis"], &alone["connections"]), (&json!(null), &json!(true), &json!(1)));

@@ -128,7 +128,7 @@ impl Channel {
 
     /// The log of a channel, when it is open.
     async fn opened(name: &ChannelName, broker: &Arc<Broker>, address: Addr<Self>) -> Result<Opened, StoreError> {
-        if let Some(shared) = broker.log.shared() {
+        if let Some(shared) = broker.log.shared_by(name) {
             let joined = Shared::join(shared, name, &broker.accounts.app(name.app()), address).await;
             if joined.is_err() {
                 broker.log.close(name);

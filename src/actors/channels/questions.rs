@@ -60,10 +60,13 @@ pub(in crate::actors) struct Newest(pub MessageRef);
 #[rtype(result = "Result<Digest, Fault>")]
 pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
 
-/// The objects as they are.
+/// The objects as they are. `is_read`: as a log that nodes share had them when it was asked.
 #[derive(Message)]
 #[rtype(result = "Result<ObjectsFound, Fault>")]
-pub(in crate::actors) struct ObjectsNow(Option<EntryId>);
+pub(in crate::actors) struct ObjectsNow {
+    id: Option<EntryId>,
+    is_read: bool,
+}
 
 /// The objects, and what was published by the id that was asked for, if that was lately.
 pub struct ObjectsFound {
@@ -262,9 +265,9 @@ impl Broker {
     /// The objects of a channel as they are, and what was done to them lately by this id.
     ///
     /// # Errors
-    /// [`Fault::NotShared`], or they cannot be read.
+    /// They cannot be read.
     pub async fn objects(self: &Arc<Self>, name: &ChannelName, id: Option<EntryId>) -> Result<ObjectsFound, Fault> {
-        self.ask(name, ObjectsNow(id)).await
+        self.ask(name, ObjectsNow { id, is_read: false }).await
     }
 
     /// A page of those present.
@@ -427,20 +430,19 @@ impl Handler<ObjectsNow> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        if self.shared.is_some() {
-            return Answered::Now(Err(Fault::NotShared { what: "objects" }));
-        }
         self.note_opened(ctx);
-        if let Some(objects) = self.state.objects() {
-            let ObjectsNow(id) = question;
+        let ObjectsNow { id, is_read } = question;
+        let is_known = self.state.knows_objects();
+        if let Some(objects) = self.state.objects().filter(|_| is_read || self.shared.is_none()) {
             let of_id = |id: EntryId| self.log.recent().into_iter().rev().find(|entry| entry.id == id);
             let published = id.and_then(of_id).filter(|entry| !entry.objects().is_empty());
             return Answered::Now(Ok(ObjectsFound { objects, published }));
         }
-        let (read, this) = (self.read_objects_for_requests(ctx), ctx.address());
+        let read = if is_known { self.look_at_log(ctx) } else { self.read_objects_for_requests(ctx) };
+        let this = ctx.address();
         Answered::Later(Box::pin(async move {
             read.await.unwrap_or(Err(Fault::Busy))?;
-            ask(this, question).await
+            ask(this, ObjectsNow { id, is_read: true }).await
         }))
     }
 }

@@ -1,7 +1,7 @@
 //! All objects of a channel: what its log says about them, and what is kept of that.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     mem,
     sync::Arc,
     time::Duration,
@@ -59,7 +59,7 @@ pub enum Row {
     Head(ObjectId, Head),
     /// None: it is kept no more.
     Entry(ObjectId, ByteString, Option<MapEntry>),
-    /// Nothing is kept of the object, before what follows.
+    /// Nothing is kept of the object any more.
     Gone(ObjectId),
     /// Nothing is kept of any.
     AllGone,
@@ -73,17 +73,17 @@ pub struct Objects {
     /// Entries with operations on their way into the log, oldest first: the objects that each makes, and by how many bytes it
     /// lets objects grow.
     untold: VecDeque<(usize, usize)>,
-    /// Changes that are not kept yet.
-    rows: Vec<Row>,
+    /// What has changed and is not kept yet: of an object an entry, or what it is beside them.
+    touched: BTreeSet<(ObjectId, Option<ByteString>)>,
     upto: Option<Serial>,
     /// The changes up to here were given away.
     given: Option<Serial>,
-    /// Since when an object cannot be reached from root (monotonic).
-    unreachable: FastMap<ObjectId, Duration>,
+    /// Since when an object cannot be reached from root: since the last operation before that was found.
+    unreachable: FastMap<ObjectId, Timestamp>,
     /// What can be reached may have changed.
     is_changed: bool,
-    /// When entries and objects that were removed long ago were last looked for (monotonic).
-    looked: Duration,
+    /// What was removed before this is forgotten: the same moment at all nodes, since that is counted.
+    forgotten: Option<Timestamp>,
     account: Option<Account>,
     tab: Tab,
 }
@@ -217,21 +217,15 @@ impl Objects {
             }
         }
         let object = self.object(id);
-        let before = object.cost(id);
+        let (before, mut emptied) = (object.cost(id), Vec::new());
+        if let Action::Clear | Action::Delete = action {
+            emptied.extend(object.entries().keys().cloned());
+        }
         object.apply(id.is_root(), action, serial, at);
-        let (after, head) = (object.cost(id), object.head);
-        let keys = action.sets().map(|(key, _)| key).chain(action.key());
-        let entry = |key: &ByteString| Row::Entry(id.clone(), key.clone(), object.entries().get(key).cloned());
-        let mut rows = match action {
-            // What is left of it is newer.
-            Action::Clear | Action::Delete => {
-                let left = object.entries().keys().map(entry).collect::<Vec<_>>();
-                [vec![Row::Gone(id.clone())], left].concat()
-            }
-            _ => keys.map(entry).collect(),
-        };
-        rows.push(Row::Head(id.clone(), head));
-        self.rows.append(&mut rows);
+        let after = object.cost(id);
+        let keys = action.sets().map(|(key, _)| key).chain(action.key()).chain(&emptied);
+        self.touched.extend(keys.map(|key| (id.clone(), Some(key.clone()))));
+        self.touched.insert((id.clone(), None));
         self.tab.add_anyway(after.saturating_sub(before));
         self.tab.remove(before.saturating_sub(after));
         self.is_changed |= !matches!(action, Action::Increment(_));
@@ -240,12 +234,12 @@ impl Objects {
     /// An object, made without a value when there is none (RTO6).
     fn object(&mut self, id: &ObjectId) -> &mut Object {
         self.snapshot = None;
-        let (tab, rows, is_changed) = (&mut self.tab, &mut self.rows, &mut self.is_changed);
+        let (tab, touched, is_changed) = (&mut self.tab, &mut self.touched, &mut self.is_changed);
         let object = Arc::make_mut(&mut self.pool).entry(id.clone()).or_insert_with(|| {
             let object = Object::zero(id.kind());
             *is_changed = true;
             tab.add_anyway(object.cost(id));
-            rows.push(Row::Head(id.clone(), object.head));
+            touched.insert((id.clone(), None));
             Arc::new(object)
         });
         Arc::make_mut(object)
@@ -259,12 +253,21 @@ impl Objects {
 
     /// What is to be kept, since it was last asked; or with `all` everything, since some of it was not.
     pub fn changes(&mut self, all: bool) -> Option<Changes> {
-        let (upto, mut rows, mut from) = (self.upto?, mem::take(&mut self.rows), self.given);
-        if all {
-            (rows, from) = (self.all_rows(), None);
-        }
-        self.given = Some(upto);
+        let (upto, touched) = (self.upto?, mem::take(&mut self.touched));
+        let from = mem::replace(&mut self.given, Some(upto)).filter(|_| !all);
+        let rows = if all { self.all_rows() } else { touched.into_iter().map(|touched| self.row(touched)).collect() };
         (!rows.is_empty()).then_some(Changes { from, upto, rows })
+    }
+
+    fn row(&self, (id, key): (ObjectId, Option<ByteString>)) -> Row {
+        match (self.pool.get(&id), key) {
+            (Some(object), None) => Row::Head(id, object.head),
+            (None, None) => Row::Gone(id),
+            (object, Some(key)) => {
+                let entry = object.and_then(|object| object.entries().get(&key).cloned());
+                Row::Entry(id, key, entry)
+            }
+        }
     }
 
     fn all_rows(&self) -> Vec<Row> {
@@ -283,14 +286,11 @@ impl Objects {
         if !self.untold.is_empty() {
             return Vec::new();
         }
-        if now.uptime.saturating_sub(self.looked) >= limits::OBJECTS_LOOK {
-            self.looked = now.uptime;
-            self.forget_removed(now.wall);
-        }
+        self.forget_removed(now.wall);
         if mem::take(&mut self.is_changed) {
-            self.look_for_unreachable(now.uptime);
+            self.look_for_unreachable(now.wall);
         }
-        let is_due = |since: &Duration| now.uptime.saturating_sub(*since) >= limits::OBJECT_UNREACHABLE;
+        let is_due = |since: &Timestamp| since.millis() + millis(limits::OBJECT_UNREACHABLE) <= now.wall.millis();
         let due = self.unreachable.iter().filter(|(_, since)| is_due(since));
         let due: Vec<ObjectId> = due.map(|(id, _)| id.clone()).take(limits::FRAME_ITEMS).collect();
         for id in &due {
@@ -299,7 +299,15 @@ impl Objects {
         due
     }
 
-    fn look_for_unreachable(&mut self, now: Duration) {
+    /// Which of these cannot be reached, nor are deleted.
+    pub fn unreached(&self, mut ids: Vec<ObjectId>) -> Vec<ObjectId> {
+        let reached = self.reached();
+        let is_there = |id: &ObjectId| self.pool.get(id).is_some_and(|object| object.head.deleted.is_none());
+        ids.retain(|id| !reached.contains(id) && is_there(id));
+        ids
+    }
+
+    fn reached(&self) -> HashSet<ObjectId> {
         let (mut reached, mut next) = (HashSet::new(), vec![ObjectId::root()]);
         while let Some(id) = next.pop() {
             if let Some(object) = self.pool.get(&id)
@@ -308,17 +316,26 @@ impl Objects {
                 next.extend(references(object).cloned());
             }
         }
+        reached
+    }
+
+    fn look_for_unreachable(&mut self, now: Timestamp) {
+        let reached = self.reached();
+        let since = self.upto.map_or(now, |upto| Timestamp::from_millis(upto.place().0));
         self.unreachable.retain(|id, _| self.pool.contains_key(id) && !reached.contains(id));
         for (id, object) in self.pool.iter() {
             if !id.is_root() && object.head.deleted.is_none() && !reached.contains(id) {
-                self.unreachable.entry(id.clone()).or_insert(now);
+                self.unreachable.entry(id.clone()).or_insert(since);
             }
         }
     }
 
     fn forget_removed(&mut self, now: Timestamp) {
-        let grace = u64::try_from(limits::OBJECTS_GRACE.as_millis()).unwrap_or(u64::MAX);
-        let before = Timestamp::from_millis(now.millis().saturating_sub(grace));
+        let look = now.millis() - now.millis() % millis(limits::OBJECTS_LOOK);
+        let before = Timestamp::from_millis(look.saturating_sub(millis(limits::OBJECTS_GRACE)));
+        if self.forgotten.replace(before) == Some(before) {
+            return;
+        }
         let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at.millis() <= before.millis());
         let with_any =
             self.pool.iter().filter(|(_, object)| is_over(object.head.deleted) || object.has_removed(before));
@@ -329,15 +346,19 @@ impl Objects {
             if is_over(object.head.deleted) {
                 Arc::make_mut(&mut self.pool).remove(&id);
                 self.tab.remove(cost);
-                self.rows.push(Row::Gone(id));
+                self.touched.insert((id, None));
                 continue;
             }
             let keys = object.forget_removed(before);
             let after = object.cost(&id);
             self.tab.remove(cost - after);
-            self.rows.extend(keys.into_iter().map(|key| Row::Entry(id.clone(), key, None)));
+            self.touched.extend(keys.into_iter().map(|key| (id.clone(), Some(key))));
         }
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn reference(value: &Value) -> Option<&ObjectId> {

@@ -213,19 +213,23 @@ fn what_cannot_be_reached_is_deleted_and_then_forgotten() {
         log.entry(vec![root(Action::Remove("m".into()))]),
     ];
     let mut objects = after(&entries);
-    let at = |seconds: u64| Now { wall: Timestamp::from_millis(2_000), uptime: Duration::from_secs(seconds) };
+    // The last operation was at 1,002 ms.
+    let at = |seconds: u64| Now { wall: Timestamp::from_millis(1_000 * (seconds + 1)), uptime: Duration::ZERO };
     assert_eq!(objects.expire(at(1)), []);
     assert_eq!(objects.expire(at(300)), []);
     let mut due = objects.expire(at(301));
     due.sort();
     assert_eq!(due, [counter.clone(), map.clone()]);
+    // Whoever reads them anew knows it as well.
+    assert_eq!(after(&entries).expire(at(301)).len(), 2);
     assert_eq!(objects.expire(at(302)), [], "once");
     let delete = |id: ObjectId| ObjectOperation::new(id, Action::Delete);
     entries.push(log.entry(due.into_iter().map(delete).collect()));
     objects.take(&entries[2]);
     assert!(objects.snapshot().get(&map).unwrap().head.deleted.is_some());
-    let later = Now { wall: Timestamp::from_millis(86_410_000), uptime: Duration::from_secs(86_410) };
-    assert_eq!(objects.expire(later), []);
+    assert_eq!(objects.unreached(vec![map.clone(), ObjectId::root()]), [], "what is deleted, or root");
+    // A day later, at the next full hour.
+    assert_eq!(objects.expire(at(90_000)), []);
     let left: Vec<_> = objects.snapshot().iter().map(|(id, _)| id.clone()).collect();
     assert_eq!(left, [ObjectId::root()]);
 }
