@@ -4,6 +4,7 @@ mod beside;
 mod changes;
 mod figures;
 mod log;
+mod mail;
 mod members;
 mod nodes;
 mod outages;

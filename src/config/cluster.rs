@@ -33,8 +33,8 @@ choices! {
 
 /// What is not shared yet; told at each start.
 const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence, occupancy, connections, tokens, apps and \
-     statistics are shared. Per server are still: file transfers, and whatever the relay, chat, group and post office \
-     protocols keep; objects of channels are refused";
+     statistics are shared, and so is what the relay and the post office keep. Per server are still: file transfers, and \
+     what the chat and group protocols keep; objects of channels are refused";
 
 impl Verdict<'_> {
     pub(super) fn cluster(&mut self) {
@@ -44,12 +44,7 @@ impl Verdict<'_> {
         }
         self.warn(PER_SERVER);
         let config = self.config;
-        let older = [
-            (config.relay.enabled, "relay"),
-            (config.chat.enabled, "chat"),
-            (config.group.enabled, "group"),
-            (config.postoffice.enabled, "postoffice"),
-        ];
+        let older = [(config.chat.enabled, "chat"), (config.group.enabled, "group")];
         for (_, name) in older.into_iter().filter(|(is_enabled, _)| *is_enabled) {
             self.warn(format!(
                 "{name}.enabled: what this protocol keeps, and whom it takes to be online, is each server's own; have all of its \

@@ -230,6 +230,14 @@ const WORKS: [(&str, &[&str]); 49] = [
             "cluster::beside::channels_and_statistics_are_those_of_all_nodes",
         ],
     ),
+    (
+        "several servers on one Redis: pushes and delayed pushes of the relay, mailboxes and letters of the post office are those of all, each once",
+        &[
+            "cluster::mail::what_a_user_has_missed_is_handed_over_once_at_whichever_node",
+            "cluster::mail::what_a_node_had_claimed_that_is_gone_is_sent_once_by_another",
+            "cluster::mail::letters_of_all_nodes_come_in_the_order_of_each_sender_once",
+        ],
+    ),
 ];
 
 /// What does not work yet, and what the path of a test would say that shows it.

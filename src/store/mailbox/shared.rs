@@ -357,3 +357,6 @@ impl<O: Owner> Mailboxes<O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
