@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ use crate::{
         channels::{Reaper, directory::Directory},
         connections::Connections,
         metrics::Metrics,
-        nodes::{self, Change, Table},
+        nodes::{self, About, Change, Port, Table},
         refusals::Refusals,
         relief,
         stats::{Stats, TellBy},
@@ -56,6 +59,7 @@ use crate::{
 
 mod admin;
 mod cluster;
+pub mod import;
 mod listen;
 mod memory;
 mod older;
@@ -206,6 +210,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
             ably: Arc::clone(&ably),
             apps: Arc::clone(&apps),
             revocations: revocations.clone(),
+            letshare: config.letshare.enabled.then(|| Arc::clone(&letshare)),
             own_hosts: Arc::clone(&own_hosts),
             trusted_proxies: Arc::clone(&trusted_proxies),
         }),
@@ -252,6 +257,16 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
             }
         });
     }
+    let ports = open.iter().map(|bound| Port {
+        address: bound.address.to_string(),
+        protocols: bound.listener.names(),
+        is_encrypted: bound.tls.is_some(),
+    });
+    let about =
+        About { version: env!("CARGO_PKG_VERSION").to_owned(), mode: loaded.mode.clone(), ports: ports.collect() };
+    broker.about.get_or_init(|| about);
+    let probed = Arc::clone(&broker);
+    every(limits::WORKER_PROBE, async move || probed.measure_round_trip().await);
     let server = listen::serve(open, &site).context("cannot serve what is listened on")?;
     let handle = server.handle();
     rt::spawn(server);
@@ -302,6 +317,8 @@ pub fn broker(
         attendants: Attendants::default(),
         disk_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
+        about: OnceLock::new(),
+        round_trip: AtomicU64::new(0),
     }
 }
 

@@ -2,16 +2,24 @@
 
 mod beside;
 mod changes;
+mod chats;
 mod figures;
+mod files;
+mod fleet;
+mod idle;
 mod log;
 mod mail;
 mod members;
 mod nodes;
+mod objects;
 mod outages;
 mod proxy;
+mod restart;
+mod roamer;
 mod seats;
+mod setup;
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf};
 
 use letshare_server::config::{Config, Engine};
 use serde_json::{Value, json};
@@ -66,6 +74,24 @@ impl Ground {
         config.limits.publishes_per_second = 0;
     }
 
+    /// The same for a process: environment variables without their `LETSHARE_`.
+    pub fn settings(&self, port: u16) -> Vec<(&'static str, String)> {
+        let file = |name| self.path(name).display().to_string();
+        let own = [
+            ("CLUSTER_ENDPOINT", format!("127.0.0.1:{port}")),
+            ("CLUSTER_SECRET_FILE", file("secret")),
+            ("ABLY_APPS_FILE", file("apps.yaml")),
+        ];
+        let fixed = [
+            ("CLUSTER_ENGINE", "redis"),
+            ("ABLY_KEYS_OVER_HTTP", "true"),
+            ("LIMITS_CONNECTS_PER_SECOND", "0"),
+            ("LIMITS_REQUESTS_PER_SECOND", "0"),
+            ("LIMITS_PUBLISHES_PER_SECOND", "0"),
+        ];
+        own.into_iter().chain(fixed.map(|(name, value)| (name, value.to_owned()))).collect()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -84,17 +110,8 @@ impl Ground {
 
 /// Nodes that are processes of their own, so that they can be killed.
 pub fn processes<const COUNT: usize>(ground: &Ground, redis: &RedisServer) -> [ServerProcess; COUNT] {
-    let file = |name: &str| ground.folder.path().join(name).display().to_string();
-    let (endpoint, secret, apps) = (format!("127.0.0.1:{}", redis.port), file("secret"), file("apps.yaml"));
-    let settings = [
-        ("CLUSTER_ENGINE", "redis"),
-        ("CLUSTER_ENDPOINT", &endpoint),
-        ("CLUSTER_SECRET_FILE", &secret),
-        ("ABLY_APPS_FILE", &apps),
-        ("ABLY_KEYS_OVER_HTTP", "true"),
-        ("LIMITS_CONNECTS_PER_SECOND", "0"),
-        ("LIMITS_REQUESTS_PER_SECOND", "0"),
-    ];
+    let settings = ground.settings(redis.port);
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     std::array::from_fn(|_| ServerProcess::start(&settings))
 }
 
@@ -142,7 +159,11 @@ pub fn message(data: &str) -> Value {
 
 /// The data of a whole history, oldest first.
 pub async fn history(server: &Server, channel: &str) -> Vec<String> {
-    let mut http = crate::support::Http::connect(server).await;
+    history_at(server.address, channel).await
+}
+
+pub async fn history_at(node: SocketAddr, channel: &str) -> Vec<String> {
+    let mut http = crate::support::Http::connect_to(node).await;
     let mut target = format!("/channels/{channel}/messages?direction=forwards&limit=1000&key={KEY}");
     let mut all = Vec::new();
     loop {

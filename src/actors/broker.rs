@@ -3,7 +3,10 @@
 use std::{
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -22,8 +25,9 @@ use crate::{
         attendants::Attendants,
         channels::Directory,
         connections::Connections,
-        fanout::HubHandle,
+        fanout::{HubHandle, hub::CredentialsChanged},
         metrics::Metrics,
+        nodes::About,
         refusals::{Reason, Refusals},
         stats::Stats,
     },
@@ -59,6 +63,10 @@ pub struct Broker {
     pub attendants: Attendants,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
+    /// Said once, when the ports are open.
+    pub about: OnceLock<About>,
+    /// How long the slowest worker thread took to answer the last time, in microseconds.
+    pub round_trip: AtomicU64,
 }
 
 /// The part of the configuration that the actors need.
@@ -88,6 +96,13 @@ pub fn limiter(per_second: u32, clock: &Clock) -> Option<FrameLimiter> {
 }
 
 impl Broker {
+    /// Every connection is to look whether its credentials are worth what they were.
+    pub fn credentials_changed(&self) {
+        for hub in self.hubs.lock().iter() {
+            hub.address.do_send(CredentialsChanged);
+        }
+    }
+
     /// Counts a refusal, and logs why; the reason must not contain a token.
     pub fn refused(&self, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
         self.refusals.note(&self.clock, reason, address, why);

@@ -82,6 +82,8 @@ figures! {
         connections: u64 = (now, "websocket.active_connections", "open", "connections");
         /// Channels in memory now
         channels: u64 = (now, "websocket.total_rooms", "active", "channels");
+        /// How long the slowest worker thread took to answer, asked once a second: what a publish waits for, beside the disk and Redis
+        round_trip: Duration = (now, "websocket.worker_round_trip_seconds", "worker_round_trip", "seconds");
         /// Bytes that the in-memory log holds now
         history_bytes: u64 = (now, "websocket.history_bytes", "history", "bytes");
         /// Bytes that are kept for clients now, by kind, as they are charged to their accounts
@@ -110,6 +112,8 @@ figures! {
         reads: u64 = (rises, "store.reads", "store", "reads");
         /// Transactions in the data file, those of earlier runs included
         commits: u64 = (rises, "store.commits", "store", "commits");
+        /// Time that transactions in the data file took since the start, all together
+        committing: Duration = (rises, "store.commit_seconds", "store_commit", "seconds");
         /// Bytes of the messages of persisted channels, counted every half minute
         stored_bytes: u64 = (now, "store.stored_bytes", "stored", "bytes");
         /// Size of the data file

@@ -1,8 +1,12 @@
 //! What a server says to the other nodes of its cluster, and answers them: whose connections are where, which channels an app
 //! uses, what it has counted (`docs/design/cluster.md §2, §5`). A server of its own asks nobody.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
+use futures_util::future;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -10,12 +14,14 @@ use crate::{
     actors::{
         broker::Broker,
         connections::Owner,
+        fanout::hub::Probe,
+        metrics::Totals,
         stats::{self, Wanted},
     },
     clock::Clock,
     core::stats::{Interval, Record},
     error::Fault,
-    ids::{AppId, ChannelName, ConnectionId, Timestamp},
+    ids::{AppId, ChannelName, ConnectionId, NodeId, Timestamp},
     limits,
     log::{
         StoreError,
@@ -39,11 +45,49 @@ enum Asked {
         app: String,
         wanted: Wanted,
     },
+    /// A [`Node`].
+    Node,
     /// Something that only this protocol understands.
     Protocol {
         name: String,
         question: Box<RawValue>,
     },
+}
+
+/// What does not change while a server runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct About {
+    pub version: String,
+    pub mode: String,
+    pub ports: Vec<Port>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Port {
+    pub address: String,
+    pub protocols: String,
+    pub is_encrypted: bool,
+}
+
+/// A server as operators see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Node {
+    pub about: About,
+    pub uptime_seconds: u64,
+    pub ready: bool,
+    pub why_not_ready: Option<String>,
+    pub worker_threads: usize,
+    pub connections: u64,
+    pub channels: usize,
+}
+
+/// One of the servers that share their channels.
+pub struct Seen {
+    /// None: it is alone.
+    pub id: Option<NodeId>,
+    pub is_this: bool,
+    /// None: it has not answered.
+    pub node: Option<Node>,
 }
 
 /// Answers the other nodes from now on, and tells them of the connections that are open here.
@@ -78,6 +122,7 @@ async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
             let intervals: Vec<_> = intervals.map(|(interval, record)| (interval.start.millis(), record)).collect();
             serde_json::to_vec(&(intervals, page.has_more))
         }
+        Asked::Node => serde_json::to_vec(&broker.this_node().await),
         Asked::Protocol { name, question } => {
             // Whoever asks must not have to wait for a protocol that is not served here.
             let attendant = broker.attendants.of(&name);
@@ -118,11 +163,19 @@ impl Broker {
         });
     }
 
-    /// A connection has ended for good.
-    pub fn end_connection(&self, id: ConnectionId, owner: &Owner) {
-        if let Some(nodes) = self.nodes() {
-            nodes.end(id, owner.app, owner.client_id.as_ref());
-        }
+    /// A connection has ended for good. What Redis does not take is tried again for as long as that is remembered here.
+    pub fn end_connection(self: &Arc<Self>, id: ConnectionId, owner: &Owner) {
+        let Some(nodes) = self.nodes() else { return };
+        let (broker, ended) = (Arc::downgrade(self), owner.clone());
+        nodes.end(id, owner.app, owner.client_id.as_ref(), move |told| {
+            let (Err(_), Some(broker)) = (told, broker.upgrade()) else { return };
+            tokio::spawn(async move {
+                tokio::time::sleep(limits::NODE_BEAT).await;
+                if broker.connections.has_ended(id, broker.clock.uptime()) {
+                    broker.end_connection(id, &ended);
+                }
+            });
+        });
     }
 
     /// Whose a connection is that this server need not know: none if no node does.
@@ -145,11 +198,10 @@ impl Broker {
     /// [`Fault::NonceReplayed`]; [`Fault::Busy`]: Redis does not answer, and the request may come again.
     pub async fn spend(&self, request: &[u8]) -> Result<(), Fault> {
         let Some(nodes) = self.nodes() else { return Ok(()) };
-        // Its timestamp may be as far ahead of us as it may be behind.
-        match nodes.once(request, 2 * limits::TOKEN_REQUEST_AGE).await {
+        match nodes.once(request, limits::NONCE_LIFE).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::NonceReplayed),
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(error.to_fault()),
         }
     }
 
@@ -162,7 +214,7 @@ impl Broker {
             None => Ok(()),
             Some(nodes) => nodes.change_rows(change).await.map_err(|error| match error {
                 StoreError::Full => Fault::Busy,
-                error => told(&error),
+                error => error.to_fault(),
             }),
         }
     }
@@ -245,6 +297,46 @@ impl Broker {
         Ok(stats::Page { intervals, has_more })
     }
 
+    /// This server.
+    pub async fn this_node(&self) -> Node {
+        let totals = self.metrics.send(Totals).await.unwrap_or_default();
+        let why_not_ready = self.nodes().and_then(|nodes| nodes.check_ready().err());
+        Node {
+            about: self.about.get().cloned().unwrap_or_default(),
+            uptime_seconds: self.clock.uptime().as_secs(),
+            ready: self.ready.load(Ordering::Relaxed) && why_not_ready.is_none(),
+            why_not_ready,
+            worker_threads: self.hubs.lock().len(),
+            connections: totals.connections_opened.saturating_sub(totals.connections_closed),
+            channels: self.directory.len(),
+        }
+    }
+
+    /// All servers that hold a lease, this one first.
+    pub async fn all_nodes(&self) -> Vec<Seen> {
+        let nodes = self.nodes();
+        let this = Seen { id: nodes.as_ref().map(Nodes::own), is_this: true, node: Some(self.this_node().await) };
+        let Some(nodes) = nodes else { return vec![this] };
+        let question = serde_json::to_vec(&Asked::Node).unwrap_or_default();
+        let answers = nodes.ask_each(&question).await.into_iter();
+        let others = answers.map(|(node, answer)| Seen {
+            id: Some(node),
+            is_this: false,
+            node: answer.and_then(|answer| serde_json::from_slice(&answer).ok()),
+        });
+        [this].into_iter().chain(others).collect()
+    }
+
+    /// Asks all worker threads, and notes how long the slowest took.
+    pub async fn measure_round_trip(&self) {
+        let hubs = self.hubs.lock().clone();
+        let asked = self.clock.uptime();
+        let answers = hubs.iter().map(|hub| hub.address.send(Probe));
+        future::join_all(answers).await;
+        let micros = self.clock.uptime().saturating_sub(asked).as_micros();
+        self.round_trip.store(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// What the parts of a protocol at the other nodes answer, up to the first answer that is enough. Who does not answer in time
     /// has nothing to say: what a node that is stopped has, nobody can reach.
     pub async fn ask_protocol<T: for<'a> Deserialize<'a>>(
@@ -273,15 +365,7 @@ impl Broker {
         let Some(nodes) = self.nodes() else { return Ok(Vec::new()) };
         // Cannot fail: texts and numbers are written into memory.
         let question = serde_json::to_vec(asked).unwrap_or_default();
-        let answers = nodes.ask(&question).await.map_err(|error| told(&error))?;
+        let answers = nodes.ask(&question).await.map_err(|error| error.to_fault())?;
         answers.iter().map(|answer| serde_json::from_slice(answer).map_err(|_| Fault::Busy)).collect()
-    }
-}
-
-/// A Redis that is away is found again.
-const fn told(error: &StoreError) -> Fault {
-    match error {
-        StoreError::Unreachable(_) => Fault::Busy,
-        error => error.to_fault(),
     }
 }

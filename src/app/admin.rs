@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{cluster, prepare::or_complain};
 use crate::{
-    actors::{broker::Broker, fanout::hub::CredentialsChanged, refusals::Reason},
+    actors::{broker::Broker, refusals::Reason},
     auth::{
         ably::{Credential, RevocationRequest, TokenRequest},
         apps::{Apps, KeyStatus},
@@ -28,7 +28,10 @@ use crate::{
     ids::{AppId, ClientId},
     live::Live,
     ops::admin::{Hooks, KeyOutcome, NewMessage, door::Caller},
-    protocols::ably::{self, name::Name, revocations::StoredRevocations},
+    protocols::{
+        ably::{self, name::Name, revocations::StoredRevocations},
+        letshare,
+    },
 };
 
 /// The password of the settings, or of the file that they name.
@@ -57,6 +60,8 @@ pub struct AdminHooks {
     pub ably: Arc<ably::endpoint::Shared>,
     pub apps: Arc<Apps>,
     pub revocations: Option<Arc<StoredRevocations>>,
+    /// None: it is switched off.
+    pub letshare: Option<Arc<letshare::Shared>>,
     pub own_hosts: Arc<Live<OwnHosts>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
 }
@@ -91,7 +96,7 @@ impl Hooks for AdminHooks {
     }
 
     fn publish(&self, app: AppId, message: NewMessage) -> LocalBoxFuture<'static, Result<String, Fault>> {
-        let broker = Arc::clone(&self.broker);
+        let (broker, limit) = (Arc::clone(&self.broker), self.ably.settings.max_message_bytes);
         async move {
             let name = Name::parse(message.channel)?;
             if name.qualifier.is_some() {
@@ -107,6 +112,10 @@ impl Hooks for AdminHooks {
             let client_id = message.client_id.and_then(ClientId::new);
             let name_of_message = message.name.unwrap_or_default().into();
             let message = Message { name: name_of_message, payload, client_id, extras: None };
+            let size = message.size();
+            if size > limit {
+                return Err(Fault::TooLarge { what: "the message (name, clientId and data)", size, limit });
+            }
             let published = broker.publish(&name.channel(app), Publish::message(EntryId::Serial, message)).await?;
             Ok(published.serial.to_string())
         }
@@ -135,9 +144,7 @@ impl Hooks for AdminHooks {
                 let reason = outcome.err().map(|fault| fault.to_string());
                 outcomes.push(KeyOutcome { key, revoked: reason.is_none(), reason });
             }
-            for hub in broker.hubs.lock().iter() {
-                hub.address.do_send(CredentialsChanged);
-            }
+            broker.credentials_changed();
             Ok(outcomes)
         }
         .boxed_local()
@@ -150,6 +157,11 @@ impl Hooks for AdminHooks {
         let request = TokenRequest { timestamp: Some(now.millis().to_string()), ..TokenRequest::default() };
         let granted = self.ably.gate.request_token(key, &request, Some(credential), now, true)?;
         Ok(granted.details.token)
+    }
+
+    fn room_token(&self, user: &str, room: &str) -> Result<String, Fault> {
+        let letshare = self.letshare.as_ref().ok_or(Fault::NotFound { what: "LetShare room (letshare.enabled)" })?;
+        letshare.grant(user, room).ok_or(Fault::Busy)
     }
 }
 

@@ -7,14 +7,16 @@ use secrecy::SecretString;
 use crate::{
     auth::ably::ServerSecret,
     clock::Clock,
-    config::{Config, Draft, Engine, FileFaults, Problem, read_text},
+    config::{Config, Draft, Durability, Engine, FileFaults, Problem, read_text},
     core::rules::Namespaces,
     engines::redis::{self, RedisError},
+    ids::{AppId, ChannelName},
     log::{
         disk::Retention,
         memory::MemoryLog,
         shared::{SharedLog, nodes},
     },
+    older::group,
     store::{Claims, redis::RedisStore},
 };
 
@@ -67,7 +69,7 @@ pub struct Joined {
 /// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint. A Redis that is away is waited for later.
 ///
 /// # Errors
-/// For the operator: the servers that share this Redis are set up otherwise.
+/// For the operator: the servers that share this Redis are set up otherwise, or no server can use it.
 pub fn log(
     config: &Config,
     shared: Shared,
@@ -82,17 +84,41 @@ pub fn log(
     };
     let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
+    // Their messages go from node to node by the streams of `group.redis`, which have an order of their own.
+    let has_streams = config.group.enabled && config.group.redis.is_some();
+    let is_group =
+        |channel: &ChannelName| channel.app() == AppId::DEFAULT && channel.as_str().starts_with(group::GROUP);
+    let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
     let greeting = nodes::greeting(fingerprint);
+    let durability = match settings.durability {
+        Durability::Memory => redis::Durability::Memory,
+        Durability::Fsync => redis::Durability::Fsync,
+        Durability::Replicas => redis::Durability::Replicas,
+    };
+    let needs = redis::Needs { durability, is_trusted: settings.trust_settings };
     match redis::Redis::greet(&redis, &greeting) {
-        Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. })) => return Err(error.into()),
+        Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. } | RedisError::Unfit { .. })) => {
+            return Err(error.into());
+        }
         Err(error) => {
             tracing::warn!(%error, "no client should be sent here (/ready: 503) until the redis of the cluster is reached")
         }
         Ok(()) => {}
     }
-    let store = RedisStore::start(redis.clone(), Some(greeting.clone()), settings.deadline, clock.clone(), "");
-    let log = SharedLog::start(redis, greeting, settings.deadline, memory, Box::new(retention), clock.clone());
+    let is_copied = needs.durability == redis::Durability::Replicas;
+    let store =
+        RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
+    let log = SharedLog::start(
+        redis,
+        greeting,
+        needs,
+        settings.deadline,
+        memory,
+        Box::new(retention),
+        Box::new(is_own),
+        clock.clone(),
+    );
     let nodes = log.nodes().clone();
     let claims = Claims::new(nodes.own(), move || nodes.alive(), clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");

@@ -44,7 +44,7 @@ pub struct Bound {
     pub address: SocketAddr,
     pub listener: Listener,
     /// None: plain.
-    tls: Option<ServerConfig>,
+    pub tls: Option<ServerConfig>,
 }
 
 impl Bound {

@@ -10,7 +10,7 @@ use crate::{
     actors::broker::Broker,
     auth::Leeway,
     clock::Clock,
-    config::{Config, Protocol},
+    config::{Config, Engine, Protocol},
     core::budget::Account,
     edge::Ingress,
     limits,
@@ -81,11 +81,13 @@ impl Older {
             older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
-            let store = Arc::clone(store);
-            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, store, clock, leeway)?);
+            let place = places.of(chat::elsewhere::NAME);
+            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, place, clock, leeway)?);
         }
         if config.group.enabled {
-            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock, leeway)?);
+            let is_ordered = config.cluster.engine != Engine::None;
+            let store = Arc::clone(store);
+            older.group = Some(groups::open(&config.group, read.blacklist, store, clock, leeway, is_ordered)?);
         }
         Ok(older)
     }

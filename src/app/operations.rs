@@ -1,6 +1,9 @@
 //! What the operations pages show of a server, and to whom.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix_web::HttpRequest;
 use futures_util::FutureExt as _;
@@ -79,6 +82,7 @@ impl Operations {
         Snapshot {
             connections: totals.connections_opened.saturating_sub(totals.connections_closed),
             channels: broker.directory.len() as u64,
+            round_trip: Duration::from_micros(broker.round_trip.load(Ordering::Relaxed)),
             history_bytes: broker.accounts.server().kept_of(Kind::Window) as u64,
             kept: broker.accounts.figures(),
             store: self.gauge.as_ref().map(Gauge::read).unwrap_or_default(),

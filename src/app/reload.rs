@@ -71,7 +71,11 @@ fn log(change: &Change) {
 
 impl Reloader {
     fn apply(&self, config: &Config, fresh: Prepared) {
-        let Prepared { certificate, apps, blacklist, moderation, .. } = fresh;
+        let Prepared { loaded, certificate, apps, blacklist, moderation, console_password, .. } = fresh;
+        // Without the console in its settings there is no password either, and that opens nothing.
+        if loaded.config.console.enabled && self.site.admin.door.set_password(console_password) {
+            tracing::info!("the password of the admin API is another one: whoever has a session logs in again");
+        }
         self.apply_apps(apps.into_iter().map(Arc::new).collect());
         if let (Some(reloader), Some((_, fresh))) = (&self.certificate, certificate)
             && reloader.renew(fresh)
@@ -97,8 +101,13 @@ impl Reloader {
         if apps.iter().all(|app| app.id != AppId::DEFAULT) {
             apps.extend(self.local_app.clone());
         }
-        let Difference { new, gone, changed } = self.site.apps.replace(apps);
-        for (what, names) in [("new keys", new), ("keys that are gone", gone), ("keys that are others now", changed)] {
+        let Difference { new, gone, changed, apps } = self.site.apps.replace(apps);
+        for (what, names) in [
+            ("new keys", new),
+            ("keys that are gone", gone),
+            ("keys that are others now", changed),
+            ("apps with other namespaces or limits", apps),
+        ] {
             if !names.is_empty() {
                 tracing::info!("apps were read again; {what}: {}", names.join(", "));
             }

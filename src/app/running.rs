@@ -101,6 +101,9 @@ impl Running {
         self.broker.closing.store(true, Ordering::Relaxed);
         self.server.stop(false).await;
         self.older.stop().await;
+        if let Some(log) = self.broker.log.shared() {
+            log.depart().await;
+        }
         self.flush_stats().await;
         // Threads may still serve requests for a moment: the logs refuse what comes too late.
         if let Some(mut storage) = self.storage.lock().take() {

@@ -8,7 +8,7 @@ use actix_web::{
     App, Error,
     body::MessageBody,
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
-    middleware::from_fn,
+    middleware::{Next, from_fn},
     web,
 };
 use ipnet::IpNet;
@@ -117,10 +117,16 @@ impl Site {
         App::new()
             .app_data(web::Data::new(self.ops_state.clone()))
             .wrap(from_fn(fallback::catch_panic))
-            .wrap(from_fn(move |request: ServiceRequest, next| {
+            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                 let (origins, listener, others) = (Arc::clone(&origins), Arc::clone(&asked), Arc::clone(&others));
                 let (broker, proxies) = (Arc::clone(&broker), Arc::clone(&proxies));
                 let answer = async move {
+                    let path = request.match_info().as_str();
+                    let is_console = |route: &&Route| route.protocol == Protocol::Console && route.matches(path);
+                    if others.iter().any(|route| is_console(&route)) {
+                        // It is for pages of this server: it refuses others itself, and tells none that it may read an answer.
+                        return Ok(next.call(request).await?.map_into_left_body());
+                    }
                     let others_have = |path: &str| others.iter().any(|route| route.matches(path));
                     if listener.serves(Protocol::Ably) && ably::is_meant(request.request(), others_have) {
                         cors::echo_origin(request, next).await
@@ -159,7 +165,7 @@ impl Site {
         protocols.sort_by_key(|protocol| matches!(protocol, Protocol::Ably | Protocol::LetShare));
         for protocol in protocols {
             match protocol {
-                Protocol::Operations => ops::routes(routes),
+                Protocol::Operations => ops::routes(routes, listener.serves(Protocol::Console)),
                 Protocol::Console => ops::console_routes(routes, &self.admin),
                 Protocol::Ably => {
                     let ably = self.ably(&ingress);

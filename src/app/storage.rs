@@ -112,6 +112,7 @@ impl Gauge {
         StoreFigures {
             reads: self.engine.reads(),
             commits: self.engine.commits(),
+            committing: self.engine.committing(),
             stored_bytes: self.log.stored_bytes(),
             // That a file is gone is logged where it is used.
             file_bytes: fs::metadata(&self.file).map_or(0, |metadata| metadata.len()),

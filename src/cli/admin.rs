@@ -143,6 +143,7 @@ fn ask(command: &Command, config: &Config, out: &mut dyn Write) -> Result<String
                 });
                 text += &format!("{}: {outcome}\n", key["key"].as_str().unwrap_or_default());
             }
+            text += &format!("note: {}\n", answer["caveat"].as_str().unwrap_or_default());
             Ok(text)
         }
         Ask::Hash => hash(),
@@ -183,7 +184,14 @@ fn list(
     }
 }
 
-const ACTIONS: [&str; 6] = ["", "update", "delete", "meta", "summary", "append"];
+/// What the number of an action says, by the event that has it.
+const fn actions(event: &str) -> &'static [&'static str] {
+    match event.as_bytes() {
+        b"presence" => &["absent", "present", "enter", "leave", "update"],
+        b"annotation" => &["create", "delete"],
+        _ => &["", "update", "delete", "meta", "summary", "append"],
+    }
+}
 
 fn tail(
     client: &mut Client,
@@ -212,17 +220,22 @@ fn shown(event: &str, data: &Value) -> String {
     let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
     let millis = data["timestamp"].as_i64().unwrap_or_default();
     let time = jiff::Timestamp::from_millisecond(millis).unwrap_or_default().strftime("%H:%M:%S").to_string();
-    let action = match &data["action"] {
-        Value::String(name) => name.clone(),
-        number => number.as_u64().and_then(|n| ACTIONS.get(n as usize)).copied().unwrap_or_default().to_owned(),
+    let number = data["action"].as_u64().and_then(|number| usize::try_from(number).ok());
+    let action = number.and_then(|number| actions(event).get(number)).copied().unwrap_or_default();
+    // The message that it is about.
+    let about = match (event, action) {
+        ("annotation", _) => text("messageSerial"),
+        ("message", "update" | "delete" | "append" | "summary") => text("serial"),
+        _ => String::new(),
     };
-    let body = match (&data["data"], &data["annotations"]) {
+    let body = match (&data["data"], &data["annotations"]["summary"]) {
         (Value::Null, Value::Null) => String::new(),
-        (Value::Null, annotations) => annotations.to_string(),
+        (Value::Null, summary) => summary.to_string(),
         (Value::String(text), _) => text.clone(),
         (other, _) => other.to_string(),
     };
-    let words = [time, event.to_owned(), action, text("clientId"), text("name"), body];
+    let about = if about.is_empty() { about } else { format!("of {about}") };
+    let words = [time, event.to_owned(), action.to_owned(), about, text("clientId"), text("type"), text("name"), body];
     let words = words.iter().filter(|word| !word.is_empty()).map(|word| printable(word));
     words.collect::<Vec<_>>().join("  ")
 }
@@ -231,6 +244,37 @@ fn hash() -> Result<String, Fault> {
     let mut password = String::new();
     io::stdin().read_to_string(&mut password).map_err(|error| Fault::Data(error.to_string()))?;
     let password = password.trim_end_matches(['\r', '\n']).as_bytes();
+    if password.is_empty() {
+        return Err(Fault::Data("standard input holds no password".to_owned()));
+    }
     let hash = Argon2::default().hash_password_with_salt(password, &rand::random::<[u8; 16]>());
     hash.map(|hash: PasswordHash| hash.to_string()).map_err(|error| Fault::Data(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_called_by_their_names() {
+        for (event, data, line) in [
+            ("message", json!({"action": 0, "name": "n", "data": "x"}), "message  n  x"),
+            ("message", json!({"action": 2, "serial": "s", "name": "n"}), "message  delete  of s  n"),
+            (
+                "message",
+                json!({"action": 4, "serial": "s", "annotations": {"summary": {"r:flag.v1": {"total": 1}}}}),
+                r#"message  summary  of s  {"r:flag.v1":{"total":1}}"#,
+            ),
+            ("presence", json!({"action": 2, "clientId": "a", "data": {"x": 1}}), r#"presence  enter  a  {"x":1}"#),
+            ("presence", json!({"action": 3, "clientId": "a"}), "presence  leave  a"),
+            ("presence", json!({"action": 4, "clientId": "a\u{202e}"}), "presence  update  a?"),
+            (
+                "annotation",
+                json!({"action": 1, "messageSerial": "s", "clientId": "a", "type": "r:flag.v1", "name": "n"}),
+                "annotation  delete  of s  a  r:flag.v1  n",
+            ),
+        ] {
+            assert_eq!(shown(event, &data), format!("00:00:00  {line}"));
+        }
+    }
 }

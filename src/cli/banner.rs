@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     auth::{JwtKey, MintError, StaticToken},
@@ -28,9 +28,16 @@ pub fn ready_token(config: &Config, clock: &Clock) -> Result<String, MintError> 
     }
 }
 
-/// The lines to print when `MODE` is `local`; `address` is the one that was bound.
-pub fn banner(config: &Config, address: SocketAddr, token: &str, ably_key: Option<&SecretString>) -> String {
-    let address = SocketAddr::new(reachable(address.ip()), address.port());
+/// The lines to print when `MODE` is `local`; the addresses are those that were bound, none: there is no console.
+pub fn banner(
+    config: &Config,
+    address: SocketAddr,
+    console: Option<SocketAddr>,
+    token: &str,
+    ably_key: Option<&SecretString>,
+) -> String {
+    let reached = |address: SocketAddr| SocketAddr::new(reachable(address.ip()), address.port());
+    let address = reached(address);
     let mut text = format!(
         "\n  letshare-server is ready: http://{address}\n\n  \
          Enter these two lines in LetShare's settings (custom server):\n\n    \
@@ -43,12 +50,13 @@ pub fn banner(config: &Config, address: SocketAddr, token: &str, ably_key: Optio
              letshare-server token mint --user NAME\n"
         ));
     }
-    if let Some(key) = ably_key {
-        let key = key.expose_secret();
-        if config.console.enabled {
-            // Browsers keep what stands behind # to themselves.
-            text.push_str(&format!("\n  Look at it: http://{address}/console#key={key}\n"));
-        }
+    let key = ably_key.map(ExposeSecret::expose_secret);
+    if let Some(console) = console.map(reached) {
+        // Browsers keep what stands behind # to themselves.
+        let place = key.map_or("#/try".to_owned(), |key| format!("#key={key}"));
+        text.push_str(&format!("\n  Try it in a browser: http://{console}/console{place}\n"));
+    }
+    if let Some(key) = key {
         text.push_str(&ably_lines(address, key));
     }
     text

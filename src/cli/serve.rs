@@ -94,7 +94,13 @@ async fn serve(
     log_relay(&loaded, &running);
     if loaded.mode == "local" {
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
-        let banner = cli::banner(&loaded.config, running.address, &token, running.local_key.as_ref());
+        let banner = cli::banner(
+            &loaded.config,
+            running.address,
+            running.address_of(Protocol::Console),
+            &token,
+            running.local_key.as_ref(),
+        );
         // By a thread of its own: a stderr that nobody reads holds up nobody else.
         let write = move || {
             // The lines of the start are written by a thread of their own; these come last.

@@ -176,14 +176,14 @@ fn the_banner_has_the_two_lines_and_a_token_that_works() {
     for mode in [config::AuthMode::Both, config::AuthMode::Static, config::AuthMode::Jwt] {
         config.auth.mode = mode;
         let token = ready_token(&config, &clock()).unwrap();
-        let text = banner(&config, "0.0.0.0:8080".parse().unwrap(), &token, None);
+        let text = banner(&config, "0.0.0.0:8080".parse().unwrap(), None, &token, None);
         assert!(text.contains("customServerUrl  ws://127.0.0.1:8080\n"), "{text}");
         assert!(text.contains(&format!("authToken        {token}\n")), "{text}");
         assert_eq!(text.contains("guest"), mode == config::AuthMode::Jwt, "{text}");
         let authenticator = crate::auth::Authenticator::new(&config, clock());
         assert!(authenticator.authenticate(&token, Some("guest:x1y2z3")).is_ok());
     }
-    let text = banner(&config, "[::]:9".parse().unwrap(), "t", None);
+    let text = banner(&config, "[::]:9".parse().unwrap(), None, "t", None);
     assert!(text.contains("ws://[::1]:9\n"), "{text}");
 }
 

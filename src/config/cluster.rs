@@ -19,6 +19,11 @@ section! {
     password_file: Option<PathBuf> = "", File;
     /// Holds 64 hexadecimal digits, the same at every server: connections and tokens of one are good at the others.
     secret_file: Option<PathBuf> = "", File;
+    /// What is acknowledged survives the end of Redis: `memory` = as far as it is set up for that; `fsync` = it is on disk, and
+    /// Redis has to have appendonly yes, appendfsync always; `replicas` = a replica has it as well.
+    durability: Durability = "memory", OneOf(Durability::WORDS);
+    /// What a Redis does not tell of its settings, as some that are rented, is taken to be as it has to be.
+    trust_settings: bool = "false", Switch;
     /// A publish that Redis has not taken by then is refused, and will not appear later.
     deadline: Duration = "5s", Span("100ms", "1m");
     /// Bytes of files on their way to users at other servers, of all transfers that this one carries: each has as much as the
@@ -31,10 +36,10 @@ choices! {
     Engine: None = "none", Redis = "redis";
 }
 
-/// What is not shared yet; told at each start.
-const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence, occupancy, connections, tokens, apps and \
-     statistics are shared, and so is what the relay and the post office keep. Per server are still: file transfers, and \
-     what the chat and group protocols keep; objects of channels are refused";
+choices! {
+    /// How safe what was acknowledged is.
+    Durability: Memory = "memory", Fsync = "fsync", Replicas = "replicas";
+}
 
 impl Verdict<'_> {
     pub(super) fn cluster(&mut self) {
@@ -42,14 +47,12 @@ impl Verdict<'_> {
         if cluster.engine == Engine::None {
             return;
         }
-        self.warn(PER_SERVER);
-        let config = self.config;
-        let older = [(config.chat.enabled, "chat"), (config.group.enabled, "group")];
-        for (_, name) in older.into_iter().filter(|(is_enabled, _)| *is_enabled) {
-            self.warn(format!(
-                "{name}.enabled: what this protocol keeps, and whom it takes to be online, is each server's own; have all of its \
-                 clients and back ends come to one server"
-            ));
+        let group = &self.config.group;
+        if group.enabled && group.redis.is_none() {
+            self.warn(
+                "group.enabled without group.redis: groups, and who is online in them, are each server's own; have all clients \
+                 of this protocol come to one server, or name a Redis by which servers tell each other",
+            );
         }
         self.file(&["cluster.password_file"], cluster.password_file.as_deref());
         self.file(&["cluster.secret_file"], cluster.secret_file.as_deref());
@@ -60,11 +63,6 @@ impl Verdict<'_> {
             let why = "needed, the same at every server: without it no connection can be resumed at another one. Make one \
                        with `openssl rand -hex 32`";
             self.complain(&["cluster.secret_file", "cluster.engine"], why);
-        }
-        if self.config.group.enabled && self.config.group.redis.is_some() {
-            let why =
-                "group.redis and cluster.engine both carry group messages, so each would come twice; leave one out";
-            self.complain(&["group.redis", "cluster.engine"], why);
         }
     }
 }

@@ -137,8 +137,9 @@ impl Config {
         } else if let Some(shared) = listeners.first_mut() {
             shared.protocols.insert(0, Protocol::Operations);
         }
-        // The page asks these two as well.
-        let beside = [Protocol::Operations, Protocol::Ably].into_iter().filter(|protocol| protocol.is_on(self).0);
+        // The page asks these as well.
+        let beside = [Protocol::Operations, Protocol::Ably, Protocol::LetShare].into_iter();
+        let beside = beside.filter(|protocol| protocol.is_on(self).0);
         for listener in listeners.iter_mut().filter(|listener| listener.key == "console.port") {
             let missing: Vec<_> = beside.clone().filter(|protocol| !listener.serves(*protocol)).collect();
             listener.protocols.extend(missing);

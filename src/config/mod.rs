@@ -29,7 +29,7 @@ mod traffic;
 mod yaml;
 
 pub use chat::{Chat, ChatCompat, Moderated, UnknownGroup};
-pub use cluster::{Cluster, Engine};
+pub use cluster::{Cluster, Durability, Engine};
 pub use complaint::{Complaint, Complaints, Origin, masked};
 pub use group::{AckMode, Group, Membership};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};

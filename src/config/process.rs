@@ -92,13 +92,13 @@ section! {
 
     /// Serve the page /console and the admin API /admin/api: what the server does now, its connections, channels and tokens.
     enabled: bool = "false", Switch;
-    /// A port of its own for them, with Ably's API beside, and no TLS: for networks that only operators reach.
+    /// A port of its own for them, with Ably's API and LetShare's rooms beside, and no TLS: for networks that only operators reach.
     port: Option<u16> = "", OwnPort;
     /// Who knows it may use the admin API: a text, which programs may also send as a bearer token, or its Argon2 hash (`letshare-server
     /// admin hash`). Without one only programs on this machine may, of a server with MODE=local that listens on loopback.
-    password: SecretString = "", Code;
+    password: SecretString = "", Code, reloadable;
     /// Holds it, in the place of console.password.
-    password_file: Option<PathBuf> = "", File;
+    password_file: Option<PathBuf> = "", File, reloadable;
 }
 
 section! {

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn the_reloadable_keys() {
         let names: Vec<_> = Key::all().filter(|key| key.is_reloadable).map(|key| key.name).collect();
-        assert_eq!(names.len(), 44, "{names:?}");
+        assert_eq!(names.len(), 46, "{names:?}");
         assert!(["tls.key_file", "auth.secret", "group.blacklist"].iter().all(|name| names.contains(name)));
         assert!(!names.contains(&"server.host"));
     }

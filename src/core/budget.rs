@@ -255,11 +255,13 @@ impl State {
         self.by_kind[kind as usize].kept.load(Ordering::Relaxed)
     }
 
-    /// What it may keep of one kind. Of what waits for the disk an app has its share of what the others have left.
+    /// What it may keep of one kind. Of what waits for the disk an app has its share of what the others have left, of bodies
+    /// whose app is not known yet a network.
     fn bound_of(&self, kind: Kind) -> usize {
         let bound = |state: &Self| state.by_kind[kind as usize].bound.load(Ordering::Relaxed);
         match (kind, self.level, &self.above) {
-            (Kind::Store, Level::App, Some(Account(above))) => {
+            (Kind::Store, Level::App, Some(Account(above)))
+            | (Kind::RequestBody, Level::Network, Some(Account(above))) => {
                 part_of_rest(bound(self), bound(above), above.kept_of(kind).saturating_sub(self.kept_of(kind)))
             }
             _ => bound(self),

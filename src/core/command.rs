@@ -194,8 +194,8 @@ pub enum Answer {
     Attached(Box<Attached>),
     /// What follows is not all that was published since what came before; nobody has asked for this.
     Broken(Box<Attached>),
-    /// Nothing of the channel follows this.
-    Detached { alias: u16, context: Bytes },
+    /// Nothing of the channel follows this; `fault`: nobody has asked for it.
+    Detached { alias: u16, context: Bytes, fault: Option<Fault> },
     /// The attachment was refused; there is none.
     AttachRefused { alias: u16, fault: Fault },
     /// In the log.

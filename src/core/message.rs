@@ -12,7 +12,7 @@ use crate::{
         objects::ObjectOperation,
         occupancy::Occupancy,
         operation::{Annotation, MessageRef, Operation},
-        presence::PresenceEvent,
+        presence::{PresenceAction, PresenceEvent},
         serial::Serial,
         summary::Digest,
         wire::{FORMATS, WireFormat},
@@ -238,6 +238,12 @@ pub enum Body {
 }
 
 impl Body {
+    /// Members leave, and nothing else.
+    pub fn is_leave(&self) -> bool {
+        let is_leave = |event: &PresenceEvent| event.action == PresenceAction::Leave;
+        matches!(self, Self::Presence(events) if !events.is_empty() && events.iter().all(is_leave))
+    }
+
     /// Its items.
     pub fn len(&self) -> usize {
         match self {

@@ -2,7 +2,8 @@
 //! The only file that names the crate `redis`. One server, no cluster.
 //!
 //! * `link` keeps the connection, `streams` writes to streams and asks of them, `reader` waits for entries,
-//!   `line` runs scripts in order, `tail` hears what is published, `reply` reads the answers.
+//!   `line` runs scripts in order, `tail` hears what is published, `reply` reads the answers, `setup` says whether
+//!   a server is set up so that it can be relied upon.
 //!
 //! A command whose connection breaks fails; whether Redis has done it is then not known. Nothing but a line repeats
 //! anything.
@@ -26,6 +27,7 @@ mod line;
 mod link;
 mod reader;
 mod reply;
+mod setup;
 mod streams;
 mod tail;
 
@@ -33,6 +35,7 @@ pub use line::{Call, CallError, Line};
 use link::Inner;
 pub use reader::{Read, Reader};
 pub use reply::{Entry, EntryId};
+pub use setup::{Durability, Needs};
 pub use tail::{Heard, Tail};
 
 #[derive(Clone, Debug)]
@@ -73,6 +76,9 @@ pub enum RedisError {
     /// What others have left there does not agree with what this server is.
     #[error("redis at {address} belongs to servers that are set up otherwise: {why}")]
     Foreign { address: Arc<str>, why: Arc<str> },
+    /// No server can use it as it is.
+    #[error("redis at {address} cannot be used: {why}")]
+    Unfit { address: Arc<str>, why: Arc<str> },
     /// Redis answered with something else than what the command gives.
     #[error("redis at {address} answers {command} with something unknown")]
     Strange { address: Arc<str>, command: &'static str },
@@ -140,7 +146,7 @@ impl Redis {
     /// belong there.
     ///
     /// # Errors
-    /// [`RedisError::Foreign`]; others when Redis cannot be asked.
+    /// [`RedisError::Foreign`], [`RedisError::Unfit`]; others when Redis cannot be asked.
     pub fn greet(settings: &Settings, greeting: &Run) -> Result<(), RedisError> {
         let inner = Inner::new(settings);
         let client = inner.client()?;
@@ -149,6 +155,8 @@ impl Redis {
             .map_err(|error| inner.told("the connection", &error))?;
         let timed = connection.set_read_timeout(Some(limits::REDIS_ANSWER));
         timed.map_err(|error| inner.told("the connection", &error))?;
+        // A server that does not tell shows itself by its answers.
+        inner.usable(&cmd("INFO").query::<String>(&mut connection).unwrap_or_default())?;
         inner.welcomed(greeting.command().query(&mut connection))
     }
 

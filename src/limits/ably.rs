@@ -52,6 +52,9 @@ pub const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(3_600);
 /// A token request may be that much older or newer than now (`docs/protocols/ably.md §12.2`).
 pub const TOKEN_REQUEST_AGE: Duration = Duration::from_secs(120);
 
+/// Nodes tell each other for so long that a request was granted: its timestamp may be as far ahead of us as it may be behind.
+pub const NONCE_LIFE: Duration = TOKEN_REQUEST_AGE.saturating_mul(2);
+
 /// The most that `auth.clock_leeway` may be: an ended token is taken for that long.
 pub const CLOCK_LEEWAY_MAX: Duration = Duration::from_secs(120);
 

@@ -5,11 +5,25 @@ use std::time::Duration;
 /// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
 pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
 
-/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+/// Entries that a copy of a shared log keeps meanwhile, and their bytes; what does not fit is read from the log.
 pub const CHAIN_EARLY: usize = 1_000;
+pub const CHAIN_EARLY_BYTES: usize = 1 << 20;
 
 /// How long it waits before it reads again what could not be read.
 pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
+
+/// A channel of a cluster that was quiet for so long looks whether anything was published that it has not heard of, and again each
+/// so long: so many channels by one script, which waits so long for more of them.
+pub const HEADS_QUIET: Duration = Duration::from_secs(10);
+pub const HEADS_AGAIN: Duration = Duration::from_secs(40);
+pub const HEADS_AT_ONCE: usize = 200;
+pub const HEADS_GATHERED: Duration = Duration::from_secs(1);
+
+/// How long a replica of Redis may take to have what was appended, where that is asked for.
+pub const REDIS_COPIED: Duration = Duration::from_millis(500);
+
+/// How often a node looks how Redis is set up.
+pub const REDIS_SETUP: Duration = Duration::from_secs(10);
 
 /// How often a node looks whether Redis takes what it writes.
 pub const NODE_BEAT: Duration = Duration::from_secs(1);

@@ -38,6 +38,9 @@ pub const ECHOED_CHARS: usize = 64;
 pub const ADMIN_PAGE: usize = 100;
 pub const LISTED_AT_ONCE: usize = 1_000;
 
+/// How often each worker thread is asked for a sign of life, and how long that takes is noted.
+pub const WORKER_PROBE: Duration = Duration::from_secs(1);
+
 /// Bytes of a body of the admin API.
 pub const ADMIN_BODY: usize = 128 * 1024;
 

@@ -50,7 +50,7 @@ pub fn annotate(channel: &mut (dyn ChannelLog + 'static), target: MessageRef, cl
     let now = Timestamp::from_millis(1_000);
     let (serial, body) = (channel.mint().mint(now), Body::Annotations(vec![annotation]));
     let entry = Arc::new(Entry::new("c".into(), serial, now, None, EntryId::Serial, body));
-    append(channel, Duration::from_secs(1), Arc::clone(&entry));
+    let entry = append(channel, Duration::from_secs(1), entry);
     known.take(Duration::from_secs(1), &entry);
     if let Some(annotated) = known.to_keep(target) {
         channel.keep_summary(target, annotated);
@@ -88,9 +88,10 @@ fn wait<T: Send + 'static>(ask: impl FnOnce(&mut dyn FnMut() -> Box<dyn FnOnce(T
     }
 }
 
-/// Appends, and waits until it is kept.
-pub fn append(log: &mut dyn ChannelLog, now: Duration, entry: Arc<Entry>) {
-    try_append(log, now, entry).unwrap();
+/// Appends, and waits until it is kept: the entry as the log has it, which may have given it another serial.
+pub fn append(log: &mut dyn ChannelLog, now: Duration, entry: Arc<Entry>) -> Arc<Entry> {
+    try_append(log, now, Arc::clone(&entry)).unwrap();
+    log.recent().pop().unwrap_or(entry)
 }
 
 pub fn try_append(log: &mut dyn ChannelLog, now: Duration, entry: Arc<Entry>) -> Result<(), StoreError> {
@@ -191,12 +192,11 @@ pub fn forgets<L: Log>(make: impl Fn() -> L) {
 }
 
 fn fill(channel: &mut dyn ChannelLog) -> Vec<Arc<Entry>> {
-    let mut mint = channel.mint();
-    let all: Vec<_> = (0..10).map(|size| entry(&mut mint, size)).collect();
-    for (second, entry) in all.iter().enumerate() {
-        append(channel, Duration::from_secs(second as u64), Arc::clone(entry));
-    }
-    all
+    let mut fill = |size| {
+        let entry = entry(&mut channel.mint(), size);
+        append(channel, Duration::from_secs(size as u64), entry)
+    };
+    (0..10).map(&mut fill).collect()
 }
 
 fn reads_back_in_order(log: &dyn Log) {
@@ -225,8 +225,7 @@ fn says_what_has_expired(log: &dyn Log) {
 fn goes_on_when_opened_again(log: &dyn Log) {
     let mut first = log.open(&"c".into());
     let serial = first.mint().mint(Timestamp::from_millis(1_000));
-    let kept = named(serial, "id");
-    append(&mut *first, Duration::ZERO, Arc::clone(&kept));
+    let kept = append(&mut *first, Duration::ZERO, named(serial, "id"));
     drop(first);
 
     let mut second = log.open(&"c".into());
@@ -234,7 +233,7 @@ fn goes_on_when_opened_again(log: &dyn Log) {
     let next = entry(&mut second.mint(), 1);
     assert_eq!(next.serial.epoch(), kept.serial.epoch());
     assert!(next.serial.place() > kept.serial.place());
-    append(&mut *second, Duration::ZERO, Arc::clone(&next));
+    let next = append(&mut *second, Duration::ZERO, next);
     let found = second.after(kept.serial).expect("kept");
     assert_eq!(serials(&found), [next.serial]);
 }
@@ -255,7 +254,7 @@ fn a_closed_log_begins_a_new_epoch_once_nothing_is_kept(log: &dyn Log) {
 fn channels_do_not_mix(log: &dyn Log) {
     let (mut a, b) = (log.open(&"a".into()), log.open(&"b".into()));
     let first = entry(&mut a.mint(), 1);
-    append(&mut *a, Duration::ZERO, Arc::clone(&first));
+    let first = append(&mut *a, Duration::ZERO, first);
     assert_eq!(b.after(first.serial).err(), Some(Gap::OtherLog));
 }
 
@@ -308,7 +307,7 @@ pub fn operate(channel: &mut (dyn ChannelLog + 'static), target: MessageRef, cha
     let (serial, id) = (channel.mint().mint(latest.entry.timestamp), EntryId::Serial);
     let body = Body::Operation(Box::new(operation));
     let entry = Arc::new(Entry::new("c".into(), serial, latest.entry.timestamp, None, id, body));
-    append(channel, Duration::from_secs(serial.place().0 / 1_000), Arc::clone(&entry));
+    let entry = append(channel, Duration::from_secs(serial.place().0 / 1_000), entry);
     if change == Change::Append {
         let operation = entry.operation().expect("an operation");
         operation.grow(&latest, None);
@@ -337,8 +336,7 @@ pub fn messages_in(log: &dyn Log) -> [MessageRef; 3] {
     let mut publish = |messages: &[Message]| {
         let (serial, body) = (channel.mint().mint(now), Body::Messages(messages.to_vec()));
         let entry = Arc::new(Entry::new("c".into(), serial, now, None, EntryId::Serial, body));
-        append(&mut *channel, Duration::from_secs(1), entry);
-        serial
+        append(&mut *channel, Duration::from_secs(1), entry).serial
     };
     let (first, second) = (publish(&messages[..2]), publish(&messages[2..]));
     let target = |serial, index| MessageRef { serial, index };

@@ -192,6 +192,7 @@ mod tests {
             channels: 2,
             history_bytes: 4096,
             cluster: None,
+            round_trip: Duration::from_micros(250),
             kept: KeptFigures::default(),
             store: StoreFigures { reads: 3, commits: 4, stored_bytes: 5, file_bytes: 6, ..StoreFigures::default() },
             refusals: Refusals::default().read(),

@@ -55,11 +55,14 @@ pub fn console_routes(app: &mut web::ServiceConfig, admin: &Admin) {
 /// every path.
 ///
 /// `/healthz` and `/readyz` are the same for whoever is used to these names.
-pub fn routes(app: &mut web::ServiceConfig) {
+/// `has_console`: on this port; a browser that opens `/` is led there.
+pub fn routes(app: &mut web::ServiceConfig, has_console: bool) {
     let is_plain = |asked: &guard::GuardContext<'_>| !asked.head().headers().contains_key(header::UPGRADE);
     let reads = || guard::Any(guard::Get()).or(guard::Head());
     let resource = |path| web::resource(path).guard(reads()).guard(guard::fn_guard(is_plain));
-    app.service(resource("/").guard(guard::fn_guard(welcome::wants_a_page)).to(welcome::welcome))
+    let page = resource("/").guard(guard::fn_guard(welcome::wants_a_page));
+    let page = if has_console { page.to(welcome::to_console) } else { page.to(welcome::welcome) };
+    app.service(page)
         .service(resource("/health").to(health::health))
         .service(resource("/healthz").to(health::health))
         .service(resource("/ready").to(health::ready))

@@ -35,7 +35,10 @@ fn state() -> OpsState {
 
 async fn ask(state: &OpsState, method: Method, path: &str, accept: &str) -> Answer {
     let fallback = || async { HttpResponse::NotFound().body("404 page not found") };
-    let app = App::new().app_data(web::Data::new(state.clone())).configure(routes).default_service(web::to(fallback));
+    let app = App::new()
+        .app_data(web::Data::new(state.clone()))
+        .configure(|app| routes(app, false))
+        .default_service(web::to(fallback));
     let request = TestRequest::with_uri(path).method(method).insert_header((header::ACCEPT, accept));
     let response = call_service(&init_service(app).await, request.to_request()).await;
     let content_type = response.headers().get(header::CONTENT_TYPE);

@@ -3,7 +3,7 @@
 
 use actix_web::{
     HttpResponse, guard,
-    http::header::{ACCEPT, CONTENT_SECURITY_POLICY, VARY},
+    http::header::{ACCEPT, CONTENT_SECURITY_POLICY, LOCATION, VARY},
 };
 
 /// The page, for people only.
@@ -13,6 +13,11 @@ pub async fn welcome() -> HttpResponse {
         .insert_header((CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"))
         .insert_header((VARY, "Accept"))
         .body(include_str!("welcome.html").replace("{version}", env!("CARGO_PKG_VERSION")))
+}
+
+/// Where the console is served, people are led to it.
+pub async fn to_console() -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, "/console")).insert_header((VARY, "Accept")).finish()
 }
 
 /// Whether a person looks on: browsers name HTML when they open a page, programs do not.

@@ -65,10 +65,11 @@ impl StoreError {
     pub const fn to_fault(&self) -> Fault {
         match self {
             Self::Full => Fault::DiskFull,
-            Self::Busy | Self::Late | Self::Changed => Fault::Busy,
+            // What is away is found again.
+            Self::Busy | Self::Late | Self::Changed | Self::Unreachable(_) => Fault::Busy,
             Self::Memory(full) => full.to_fault(),
             Self::Closed => Fault::ShuttingDown,
-            Self::Io(_) | Self::Damaged(_) | Self::Unreachable(_) => Fault::Internal,
+            Self::Io(_) | Self::Damaged(_) => Fault::Internal,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::RwLock;
@@ -113,6 +114,11 @@ impl Engine {
 
     pub fn commits(&self) -> u64 {
         self.file.commits.load(Ordering::Relaxed)
+    }
+
+    /// How long the commits since the start have taken, all together.
+    pub fn committing(&self) -> Duration {
+        self.writer.committing()
     }
 
     /// The bytes of the rows of each table of [`TABLES`], as they are stored; zeros when they cannot be read.

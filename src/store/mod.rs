@@ -23,6 +23,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+pub mod import;
 mod keyed_lock;
 pub mod mailbox;
 mod number_key;

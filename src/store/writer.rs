@@ -5,10 +5,11 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -42,6 +43,8 @@ pub struct Writer {
 struct Waiting {
     jobs: AtomicUsize,
     bytes: AtomicUsize,
+    /// How long commits have taken, all together, in microseconds.
+    committing: AtomicU64,
 }
 
 impl Waiting {
@@ -86,6 +89,10 @@ impl Writer {
         let (work, done): (Work, Done<()>) = (Box::new(|_| Ok(())), Box::new(drop));
         let bytes = 0;
         self.submit(Job { bytes, work, done });
+    }
+
+    pub fn committing(&self) -> Duration {
+        Duration::from_micros(self.waiting.committing.load(Ordering::Relaxed))
     }
 
     /// Writes what waits, then ends.
@@ -147,7 +154,10 @@ impl WriterThread {
     fn write(&self, mut batch: Vec<Job>) {
         let mut failed = Vec::new();
         let mut works: Vec<&mut Work> = batch.iter_mut().map(|job| &mut job.work).collect();
+        let began = self.clock.uptime();
         let outcome = self.file.commit(&mut works, &mut failed);
+        let micros = self.clock.uptime().saturating_sub(began).as_micros();
+        self.waiting.committing.fetch_add(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
         if let Err(error) = &outcome
             && let Some(more) = self.warning.allows(&self.clock)
         {

@@ -132,6 +132,36 @@ async fn several_channels_on_one_stream() {
     assert!(again.next().await.data.contains("\"y\""));
 }
 
+/// What was said of messages comes to who asks for it, what that comes to comes to all; without an envelope neither has a payload.
+#[tokio::test]
+async fn annotations_and_summaries() {
+    let stage = Stage::start().await;
+    let mut asking =
+        Events::open(&stage, "separator=;&channels=[?modes=subscribe,annotation_subscribe]mutable:room").await;
+    let mut plain = Events::open(&stage, "channels=mutable:room").await;
+    let (mut alice, _) = stage.open("clientId=alice").await;
+    alice.attach("mutable:room").await;
+    alice.publish("mutable:room", json!([{"name": "question", "data": "?"}])).await;
+    let message: Value = serde_json::from_str(&asking.next().await.data).unwrap();
+    let serial = &message["serial"];
+    let annotation = json!([{"messageSerial": serial, "type": "reaction:flag.v1", "action": 0}]);
+    alice.push(action::ANNOTATION, "annotations", "mutable:room", annotation).await;
+    let said = asking.next().await;
+    let data: Value = serde_json::from_str(&said.data).unwrap();
+    assert_eq!(
+        (said.kind.as_str(), &data["type"], &data["messageSerial"]),
+        ("annotation", &json!("reaction:flag.v1"), serial)
+    );
+    assert_eq!((&data["action"], &data["clientId"]), (&json!(0), &json!("alice")));
+    plain.next().await;
+    for events in [&mut asking, &mut plain] {
+        let summary = events.next().await;
+        let data: Value = serde_json::from_str(&summary.data).unwrap();
+        assert_eq!((summary.kind.as_str(), &data["action"], &data["serial"]), ("message", &json!(4), serial));
+        assert_eq!(data["annotations"]["summary"]["reaction:flag.v1"]["total"], 1);
+    }
+}
+
 /// What the params of a channel ask for: occupancy, and messages as differences. Metachannels are channels.
 #[tokio::test]
 async fn occupancy_differences_and_metachannels() {

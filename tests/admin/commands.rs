@@ -61,7 +61,17 @@ async fn tables_for_people_and_json_for_programs() {
     assert!(refused.err.contains("no connection of this server has this id"), "{}", refused.err);
     let blocked = run(&server, &["block", "evil"]).await;
     assert!(blocked.out.contains("ended: 0") && blocked.out.contains("not revoked"), "{}", blocked.out);
+    assert!(blocked.out.contains("note: ") && blocked.out.contains("any clientId (*)"), "{}", blocked.out);
     assert_eq!(run(&server, &["nonsense"]).await.code, Some(2));
+    // A hash opens nothing, and says what would.
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_letshare-server"));
+    command.env_clear().current_dir(folder.path());
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0$qrvBFkJXVqbTWkQ0PLtFCAqIUKiyHPPZbtB2U0pPmZc";
+    command.env("LETSHARE_CONSOLE_PASSWORD", hash).args(["admin", "channels"]);
+    let out = tokio::task::spawn_blocking(move || command.output().expect("it runs")).await.unwrap();
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(1) && told.contains("is a hash") && told.contains("--password-file"), "{told}");
 }
 
 #[tokio::test]

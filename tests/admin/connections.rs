@@ -109,6 +109,7 @@ async fn a_client_that_is_blocked_stays_out_as_far_as_tokens_can_be_revoked() {
     let keys = answer.json()["keys"].clone();
     assert_eq!((&keys[0]["revoked"], &keys[1]["revoked"]), (&json!(true), &json!(false)));
     assert!(keys[1]["reason"].as_str().unwrap().contains("revo"), "{keys}");
+    assert!(answer.json()["caveat"].as_str().unwrap().contains("any clientId (*)"), "{answer:?}");
     for ended in [&mut first, &mut by_key] {
         ended.expect(action::DISCONNECTED).await;
     }
@@ -149,6 +150,12 @@ async fn channels_page_by_page_and_publishing_to_one() {
         let answer = operator.post("publish", json!({"channel": bad, "data": "x"})).await;
         assert!([400, 404].contains(&answer.status), "{bad:?}: {answer:?}");
     }
+    // As large as a client's message may be, and no larger.
+    let message = |bytes| json!({"app": app.id, "channel": "orders:1", "data": "x".repeat(bytes)});
+    assert_eq!(operator.post("publish", message(65_536)).await.status, 200);
+    let refused = operator.post("publish", message(65_537)).await;
+    let words = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(refused.status >= 400 && words.contains("65537") && words.contains("65536"), "{refused:?}");
     // A token to look at them with.
     let token = operator.post("token", json!({"app": app.id})).await.json()["token"].as_str().unwrap().to_owned();
     let (mut looker, _) = AblyClient::connect_with(&server, &format!("v=6&accessToken={token}")).await;
@@ -169,4 +176,34 @@ async fn what_is_kept_and_who_was_turned_away() {
     assert_eq!(operator.get("refusals").await["reasons"]["token"].as_u64().unwrap(), before + 1);
     let node = operator.get("node").await;
     assert_eq!((&node["version"], &node["ready"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(true)));
+    assert_eq!(node["ports"][0]["address"], server.address.to_string());
+    assert!(node["ports"][0]["protocols"].as_str().unwrap().contains("LetShare"), "{node}");
+    let nodes = operator.get("nodes").await;
+    let [alone] = &nodes["items"].as_array().unwrap()[..] else { panic!("{nodes}") };
+    assert_eq!((&alone["id"], &alone["isThis"], &alone["connections"]), (&json!(null), &json!(true), &json!(1)));
+}
+
+/// A token of the admin API opens one room to one user.
+#[tokio::test]
+async fn a_token_for_a_room() {
+    let server = server(|_| {});
+    let operator = Operator(&server);
+    let guest = json!({"user": "anna", "room": "demo"});
+    let token = operator.post("room-token", guest.clone()).await.json()["token"].as_str().expect("a token").to_owned();
+    let url = |user: &str| format!("ws://{}/ws?token={token}&userId={user}", server.address);
+    let mut anna = Client::try_connect(&url("anna:x1"), "anna:x1").await.expect("she may");
+    anna.subscribe("demo", "signal:all").await;
+    anna.send(json!({"type": "subscribe", "channel": "other", "event": "signal:all"})).await;
+    assert_eq!(anna.next().await["type"], "error");
+    assert!(Client::try_connect(&url("bob:x1"), "bob:x1").await.is_err(), "it is hers");
+    for bad in [json!({"user": "", "room": "demo"}), json!({"user": "anna", "room": ""}), json!({"user": "anna"})] {
+        assert_eq!(operator.post("room-token", bad).await.status, 400);
+    }
+    let without = super::server(|config| config.letshare.enabled = false);
+    let refused = Operator(&without).post("room-token", guest.clone()).await;
+    assert!(refused.status == 404 && refused.body.contains("letshare.enabled"), "{refused:?}");
+    // Where no JWT is taken there is one token for all.
+    let shared = super::server(|config| config.auth.mode = letshare_server::config::AuthMode::Static);
+    let token = Operator(&shared).post("room-token", guest).await.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(token, shared.token);
 }

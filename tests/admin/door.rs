@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Operator, PASSWORD, server};
-use crate::support::{Http, Response, process::ServerProcess, raw::Raw};
+use crate::support::{Http, Response, eventually, process::ServerProcess, raw::Raw};
 
 const NODE: &str = "/admin/api/node";
 
@@ -78,6 +78,11 @@ async fn passwords_are_tried_a_few_a_second() {
         shown.push(ask(&mut http, &format!("guess {attempt}")).await);
     }
     assert!(shown.contains(&429), "{shown:?}");
+    // Each is counted for what it was.
+    let refusals = http.ask("GET", "/metrics", &[]).await.json()["refusals"].clone();
+    let all = statuses.iter().chain(&shown);
+    assert_eq!(refusals["too_often"], all.clone().filter(|status| **status == 429).count());
+    assert_eq!(refusals["token"], all.filter(|status| **status == 401).count());
 }
 
 #[tokio::test]
@@ -105,6 +110,76 @@ async fn the_settings_may_have_a_hash() {
     let token = login(&mut http, PASSWORD).await.json()["token"].as_str().expect("a token").to_owned();
     let bearer = format!("Bearer {token}");
     assert_eq!(http.ask("GET", NODE, &[("Authorization", &bearer)]).await.status, 200);
+}
+
+/// A hash of nothing opens nothing, and none is made.
+#[tokio::test]
+async fn an_empty_password_opens_nothing() {
+    use argon2::{Argon2, PasswordHasher as _};
+    let hash = Argon2::default().hash_password_with_salt(b"", b"some salt of a test").unwrap().to_string();
+    let server = server(|config| config.console.password = hash.into());
+    assert_eq!(login(&mut Http::connect(&server).await, "").await.status, 401);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_letshare-server"));
+    let out = command.args(["admin", "hash"]).stdin(std::process::Stdio::null()).output().unwrap();
+    assert_eq!((out.status.code(), out.stdout.is_empty()), (Some(1), true));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("holds no password"));
+}
+
+/// No page of another origin is told that it may read an answer, those of `cors.allowed_origins` neither.
+#[tokio::test]
+async fn preflights_are_refused() {
+    let server = server(|config| config.cors.allowed_origins = vec!["https://letshare.fun".to_owned()]);
+    for path in [NODE, "/console"] {
+        for origin in ["https://letshare.fun", "https://evil.example"] {
+            let headers = [("Origin", origin), ("Access-Control-Request-Method", "GET")];
+            let answer = Http::connect(&server).await.ask("OPTIONS", path, &headers).await;
+            assert!([403, 404].contains(&answer.status), "{path} {origin}: {answer:?}");
+            for granted in ["access-control-allow-origin", "access-control-allow-methods"] {
+                assert_eq!(answer.header(granted), None, "{path} {origin}");
+            }
+        }
+    }
+    let health = Http::connect(&server).await.ask("OPTIONS", "/health", &[("Origin", "https://letshare.fun")]).await;
+    assert_eq!(health.header("access-control-allow-origin"), Some("https://letshare.fun"), "others answer as before");
+}
+
+/// SIGHUP: the new password opens, sessions that the old one has opened are over, and the log says so.
+#[tokio::test]
+async fn a_password_file_that_was_changed_is_read_again() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "the first password").unwrap();
+    let server = ServerProcess::start(&[("CONSOLE_PASSWORD_FILE", file.to_str().unwrap())]);
+    let mut http = Http::connect_to(server.address).await;
+    let token = login(&mut http, "the first password").await.json()["token"].as_str().unwrap().to_owned();
+    let session = format!("Bearer {token}");
+    assert_eq!(http.ask("GET", NODE, &[("Authorization", &session)]).await.status, 200);
+    std::fs::write(&file, "the second password").unwrap();
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    eventually(async || server.written().contains("the password of the admin API is another one").then_some(())).await;
+    assert_eq!(http.ask("GET", NODE, &[("Authorization", &session)]).await.status, 401);
+    assert_eq!(login(&mut http, "the first password").await.status, 401);
+    assert_eq!(login(&mut http, "the second password").await.status, 200);
+    server.terminate().await;
+}
+
+/// The printed link leads to where the console is, and a browser that opens a port that has it comes there, too.
+#[tokio::test]
+async fn people_are_led_to_the_console() {
+    let own = ServerProcess::start(&[("CONSOLE_PORT", "0")]);
+    let link = eventually(async || {
+        let printed = own.stderr();
+        let (_, link) = printed.split_once("Try it in a browser: http://")?;
+        Some(link.split_once("/console#key=")?.0.to_owned())
+    })
+    .await;
+    assert_ne!(link, own.address.to_string());
+    let accept = [("Accept", "text/html")];
+    let led = Http::connect_to(link.parse().unwrap()).await.ask("GET", "/", &accept).await;
+    assert_eq!((led.status, led.header("location")), (303, Some("/console")));
+    let shared = Http::connect_to(own.address).await.ask("GET", "/", &accept).await;
+    assert_eq!((shared.status, shared.body.contains("Ably.Realtime")), (200, true));
+    own.terminate().await;
 }
 
 fn made_hash() -> String {

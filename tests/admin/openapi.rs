@@ -11,9 +11,14 @@ use crate::support::Client;
 /// Routes as `get /connections/{id}`, from the source.
 fn routes() -> BTreeSet<String> {
     let source = fs::read_to_string("src/ops/admin/mod.rs").unwrap();
-    let route = Regex::new(r#"\.route\("([^"]+)", web::(\w+)\(\)"#).unwrap();
-    let found = route.captures_iter(&source).map(|route| format!("{} {}", &route[2], &route[1]));
-    found.filter(|route| !route.contains("openapi.json")).collect()
+    let path = Regex::new(r#"path\("(/[^"]+)"\)"#).unwrap();
+    let method = Regex::new(r"\.route\(web::(\w+)\(\)").unwrap();
+    let services = source.split(".service(").filter_map(|service| Some((path.captures(service)?, service)));
+    let found = services.flat_map(|(path, service)| {
+        let methods = method.captures_iter(service);
+        methods.map(|method| format!("{} {}", &method[1], &path[1])).collect::<Vec<_>>()
+    });
+    found.collect()
 }
 
 /// What is wrong with a value, by a schema.
@@ -83,6 +88,7 @@ async fn answers_are_as_the_document_says() {
         ("login", json!({"password": super::PASSWORD})),
         ("publish", json!({"channel": "demo", "data": "x"})),
         ("token", json!({})),
+        ("room-token", json!({"user": "anna", "room": "demo"})),
         ("block", json!({"clientId": "nobody"})),
         ("logout", json!({})),
     ];
@@ -105,5 +111,35 @@ async fn answers_are_as_the_document_says() {
         }
     }
     assert_eq!(faults, Vec::<String>::new());
-    assert!(asked.len() >= 11, "{asked:?}");
+    assert!(asked.len() >= 13, "{asked:?}");
+}
+
+/// Whatever is asked wrongly is answered as the document says, never in another shape.
+#[tokio::test]
+async fn what_is_asked_wrongly_is_refused_in_the_shape_of_the_document() {
+    let server = server(|_| {});
+    let operator = Operator(&server);
+    let document = operator.get("openapi.json").await;
+    for (method, path, status, words) in [
+        ("GET", "connections/abc", 400, "abc"),
+        ("GET", "connections/-1", 400, "-1"),
+        ("GET", "connections?limit=x", 400, "openapi.json"),
+        ("GET", "channels?nothing=1", 400, "nothing"),
+        ("GET", "nothing", 404, "openapi.json"),
+        ("PUT", "connections/1", 405, "DELETE, GET"),
+        ("POST", "node", 405, "GET"),
+        ("GET", "login", 405, "POST"),
+        ("GET", "publish", 405, "POST"),
+    ] {
+        let answer = operator.ask(method, path).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        let body = answer.json();
+        let schema = json!({"$ref": "#/components/schemas/Refusal"});
+        let mut faults = Vec::new();
+        judge(&body, &schema, &document, path, &mut faults);
+        assert_eq!(faults, Vec::<String>::new());
+        assert_eq!(body["error"]["code"], u64::from(status) * 100, "{method} {path}");
+        assert!(body["error"]["message"].as_str().unwrap().contains(words), "{method} {path}: {body}");
+        assert_eq!(answer.header("allow"), (status == 405).then_some(words), "{method} {path}");
+    }
 }

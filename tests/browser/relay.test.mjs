@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, openPage, servePages } from './chromium.mjs';
-import { startServer, staticToken } from './server.mjs';
+import { startSite } from '../sdk/nodes.mjs';
+import { staticToken } from './server.mjs';
 
 const INVITE_CODE = 'browser-tests-invite-code';
 
@@ -11,7 +12,7 @@ let browser, pages, server;
 before(async () => {
   pages = await servePages();
   const settings = { LETSHARE_FILE_TRANSFER_PRO_INVITE_CODE: INVITE_CODE };
-  [server, browser] = await Promise.all([startServer({ origins: [pages.origin], settings }), launch()]);
+  [server, browser] = await Promise.all([startSite({ origins: [pages.origin], settings }), launch()]);
 });
 after(async () => {
   await browser?.close();

@@ -3,14 +3,15 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, openPage, servePages } from './chromium.mjs';
-import { startServer, staticToken } from './server.mjs';
+import { startSite } from '../sdk/nodes.mjs';
+import { staticToken } from './server.mjs';
 
 const MEBIBYTE = 1024 * 1024;
 
 let browser, pages, server;
 before(async () => {
   pages = await servePages();
-  [server, browser] = await Promise.all([startServer({ origins: [pages.origin] }), launch()]);
+  [server, browser] = await Promise.all([startSite({ origins: [pages.origin] }), launch()]);
 });
 after(async () => {
   await browser?.close();

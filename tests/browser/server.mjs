@@ -29,9 +29,9 @@ const JWT_SECRET = 'browser-tests-jwt-secret-0123456789abcdef';
 export const staticToken = createHash('sha256').update(AUTH_SECRET).digest('hex');
 
 /** Starts the server; pages of `origins` may connect. `settings` are further variables of its environment. */
-export async function startServer({ origins, settings = {} }) {
-  if (!existsSync(binary)) {
-    throw new Error(`no server at ${binary}: run tests/run, or cargo build, or set LETSHARE_BIN`);
+export async function startServer({ origins, settings = {}, program = binary }) {
+  if (!existsSync(program)) {
+    throw new Error(`no server at ${program}: run tests/run, or cargo build, or set LETSHARE_BIN`);
   }
   const folder = await mkdtemp(join(tmpdir(), 'letshare-browser-'));
   const port = await freePort();
@@ -48,7 +48,9 @@ export async function startServer({ origins, settings = {} }) {
     SERVER_AUTH_SECRET: AUTH_SECRET,
     ...settings,
   };
-  const child = spawn(binary, [], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // Another build has its own files of settings.
+  const cwd = program === binary ? root : folder;
+  const child = spawn(program, [], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (chunk) => (output += chunk));
   child.stderr.on('data', (chunk) => (output += chunk));

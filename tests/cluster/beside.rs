@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// Why a node does not start.
-fn refusal(ground: &Ground, redis: &RedisServer, adjust: impl FnOnce(&mut Config)) -> String {
+pub fn refusal(ground: &Ground, redis: &RedisServer, adjust: impl FnOnce(&mut Config)) -> String {
     let data = tempfile::TempDir::new().unwrap();
     let mut config = Config::defaults().unwrap();
     ground.join(redis.port, &mut config);
@@ -49,7 +49,7 @@ async fn ready(node: &Server) -> Response {
 }
 
 /// Waits until a node is ready, or is not, for a reason with this word in it.
-async fn until_ready(node: &Server, reason: Option<&str>) {
+pub async fn until_ready(node: &Server, reason: Option<&str>) {
     eventually(async || {
         let answer = ready(node).await;
         match reason {
@@ -143,6 +143,73 @@ async fn a_message_is_published_for_a_connection_of_another_node() {
     assert_eq!(message["clientId"], "alice", "{frame}");
 }
 
+/// The same in a frame: what the client sends behind it comes behind it.
+#[tokio::test]
+async fn a_frame_publishes_for_a_connection_of_another_node() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, other] = ground.nodes(&redis);
+    let (_alice, connected) = AblyClient::connect_with(&one, &format!("v=6&key={KEY}&clientId=alice")).await;
+    let mut reader = attached(&one, "room").await;
+    let mut publisher = AblyClient::connect(&other, KEY).await;
+    let behalf = |client: &str| json!([{"data": "for alice", "connectionKey": key_of(&connected), "clientId": client}]);
+    let first = publisher.publish("room", behalf("alice")).await;
+    let second = publisher.publish("room", message("behind it")).await;
+    let third = publisher.publish("room", behalf("bob")).await;
+    let unknown = json!([{"data": "x", "connectionKey": "nonsense"}]);
+    let fourth = publisher.publish("room", unknown).await;
+    publisher.acked(first).await;
+    publisher.acked(second).await;
+    publisher.nacked(third, 40_012).await;
+    publisher.nacked(fourth, 40_006).await;
+    let frame = reader.expect(action::MESSAGE).await;
+    let told = &frame["messages"][0];
+    let connection = frame.get("connectionId").unwrap_or(&told["connectionId"]);
+    assert_eq!((connection, &told["clientId"]), (&connected["connectionId"], &json!("alice")), "{frame}");
+    let frame = reader.expect(action::MESSAGE).await;
+    assert_eq!(frame["messages"][0]["data"], "behind it", "{frame}");
+}
+
+/// Who closes a connection while Redis is away has closed it for all nodes when it is back; who leaves has left.
+#[tokio::test]
+async fn what_ended_while_redis_was_away_has_ended() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let cut_off = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_millis(300));
+    let other = ground.node(redis.port, |_| {});
+    let (mut closes, connected) = AblyClient::connect_with(&cut_off, &format!("v=6&key={KEY}&clientId=alice")).await;
+    let (mut leaves, _) = AblyClient::connect_with(&cut_off, &format!("v=6&key={KEY}&clientId=bob")).await;
+    leaves.attach("room").await;
+    let serial = leaves.presence("room", json!([{"action": 2}])).await;
+    leaves.acked(serial).await;
+    let present = async || {
+        let target = format!("/channels/room/presence?key={KEY}");
+        Http::connect(&other).await.ask("GET", &target, &[]).await.json()
+    };
+    eventually(async || (present().await[0]["clientId"] == "bob").then_some(())).await;
+    // Its row is there: it can be resumed elsewhere.
+    eventually(async || redis.command(&[b"KEYS", b"ls:{conn*"]).await.contains("ls:{conn").then_some(())).await;
+    proxy.set_away(true);
+    let serial = leaves.presence("room", json!([{"action": 3}])).await;
+    leaves.nacked(serial, 50_004).await;
+    closes.send(json!({"action": action::CLOSE})).await;
+    closes.expect(action::CLOSED).await;
+    // A publish that is refused comes behind: the deadline of what was closed is over.
+    let serial = leaves.publish("room", message("late")).await;
+    leaves.nacked(serial, 50_004).await;
+    proxy.set_away(false);
+    eventually(async || (present().await == json!([])).then_some(())).await;
+    let pattern = format!("ls:{{conn*}}{}", connected["connectionId"].as_str().unwrap());
+    let row = redis.command(&[b"KEYS", pattern.as_bytes()]).await.lines().nth(2).unwrap().to_owned();
+    eventually(async || redis.command(&[b"HGET", row.as_bytes(), b"ended"]).await.contains("ended").then_some(()))
+        .await;
+    let query = format!("v=6&key={KEY}&clientId=alice&resume={}", key_of(&connected));
+    let (_, again) = AblyClient::connect_with(&other, &query).await;
+    assert_eq!(again["error"]["code"], 80008, "{again}");
+    assert_ne!(again["connectionId"], connected["connectionId"]);
+}
+
 fn token_request(name: &str, nonce: &str, client: &str) -> Value {
     let timestamp = Clock::system().now().millis();
     let lines = format!("{name}\n\n\n{client}\n{timestamp}\n{nonce}\n");
@@ -177,6 +244,21 @@ async fn a_token_request_is_granted_once_by_all_nodes_together() {
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!(50004)), "{}", refused.body);
     proxy.set_away(false);
     eventually(async || (request_token(&other, &request).await.status == 201).then_some(())).await;
+}
+
+/// The same when Redis has lost its data: whoever has granted one tells it.
+#[tokio::test]
+async fn a_token_request_is_granted_once_also_when_redis_has_lost_its_data() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, other] = ground.nodes(&redis);
+    until_ready(&one, None).await;
+    let request = token_request("abc123.first1", "a nonce of enough letters", "alice");
+    assert_eq!(request_token(&one, &request).await.status, 201);
+    redis.command(&[b"FLUSHALL"]).await;
+    eventually(async || redis.command(&[b"KEYS", b"ls:{once}*"]).await.contains("ls:{once}").then_some(())).await;
+    let refused = request_token(&other, &request).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (401, &json!(40105)), "{}", refused.body);
 }
 
 /// `docs/protocols/ably.md §12.7`: what is revoked at one node is revoked at all, those that start later among them.
@@ -227,10 +309,59 @@ async fn an_app_that_one_node_makes_is_there_at_all() {
     assert_eq!(there.json()[0]["clientId"], "fixed", "{}", there.body);
     let late = node();
     eventually(async || (members(&late).await.status == 200).then_some(())).await;
+    let mut clients = [AblyClient::connect(&one, &app.keys[0]).await, AblyClient::connect(&other, &app.keys[0]).await];
     let target = format!("/apps/{}?key={}", app.id, app.keys[0]);
     assert_eq!(Http::connect(&other).await.ask("DELETE", &target, &[]).await.status, 204);
+    for client in &mut clients {
+        let told = client.expect(action::ERROR).await;
+        assert_eq!((&told["error"]["code"], told.get("channel")), (&json!(40400), None), "{told}");
+        client.expect_end().await;
+    }
     for node in [&one, &late] {
         eventually(async || (members(node).await.status == 404).then_some(())).await;
+    }
+}
+
+/// An app that this node has not heard of is no final refusal while it cannot hear of any: its client tries again.
+#[tokio::test]
+async fn an_unknown_app_is_refused_for_good_only_by_a_node_that_hears_the_others() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let node = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_millis(300));
+    let code = async || {
+        let query = "v=6&key=nobody.first1:open-sesame-open-sesame";
+        AblyClient::open(&node, query).await.next().await["error"]["code"].clone()
+    };
+    until_ready(&node, None).await;
+    assert_eq!(code().await, 40400);
+    proxy.set_away(true);
+    until_ready(&node, Some("is away for")).await;
+    assert_eq!(code().await, 50004);
+    let target = "/channels/room?key=nobody.first1:open-sesame-open-sesame";
+    let told = Http::connect(&node).await.ask("GET", target, &[]).await;
+    assert_eq!((told.status, &told.json()["error"]["code"]), (503, &json!(50004)), "{}", told.body);
+}
+
+/// A request that needs Redis is answered while Redis is away, or has no memory for what it would keep.
+#[tokio::test]
+async fn the_status_of_a_channel_is_told_or_refused_as_busy() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let node = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_secs(2));
+    let status = async |channel: &str| {
+        Http::connect(&node).await.ask("GET", &format!("/channels/{channel}?key={KEY}"), &[]).await
+    };
+    until_ready(&node, None).await;
+    redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]).await;
+    let told = status("full").await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]).await;
+    proxy.set_away(true);
+    for target in ["away", "away/messages", "away/presence"] {
+        let told = status(target).await;
+        assert_eq!((told.status, &told.json()["error"]["code"]), (503, &json!(50004)), "{target}: {}", told.body);
     }
 }
 

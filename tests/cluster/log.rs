@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use letshare_server::{
     clock::Clock,
     core::{
@@ -13,11 +14,12 @@ use letshare_server::{
         serial::{Place, Serial},
         window::Bounds,
     },
+    engines::redis::Needs,
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
     log::{
         StoreError,
         memory::MemoryLog,
-        shared::{Joined, Judged, Seats, SharedLog, Told, nodes::greeting},
+        shared::{Joined, Judged, Look, Looked, Seats, SharedLog, Told, Usage, nodes::greeting},
     },
 };
 use tokio::sync::oneshot;
@@ -28,7 +30,16 @@ fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes };
     let memory = MemoryLog::new(bounds, Arc::new(Account::server(usize::MAX)));
     let deadline = Duration::from_secs(10);
-    SharedLog::start(redis.settings(), greeting(None), deadline, memory, Box::new(|_| None), Clock::system())
+    SharedLog::start(
+        redis.settings(),
+        greeting(None),
+        Needs::default(),
+        deadline,
+        memory,
+        Box::new(|_| None),
+        Box::new(|_| false),
+        Clock::system(),
+    )
 }
 
 /// Waits for what a log calls back with.
@@ -183,4 +194,60 @@ async fn seats_are_given_as_long_as_there_are_any() {
     assert_eq!(seat(0, 9, 4).await, 5);
     let own = answer(|done| logs[1].owned(logs[0].node(), done)).await.unwrap();
     assert_eq!(own, [ChannelName::from("c")]);
+}
+
+/// How many scripts Redis has run.
+async fn scripts(redis: &RedisServer) -> usize {
+    let told = redis.command(&[b"INFO", b"commandstats"]).await;
+    let calls = told.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+/// `docs/design/cluster.md §2`: two hundred channels that nothing happens on cost Redis one script, which tells what has changed.
+#[tokio::test]
+async fn many_channels_are_looked_at_by_few_scripts() {
+    const CHANNELS: usize = 300;
+    let redis = RedisServer::start().await;
+    let (here, there) = (log(&redis, 1 << 20), log(&redis, 1 << 20));
+    let channels: Vec<ChannelName> = (0..CHANNELS).map(|number| format!("c{number}").as_str().into()).collect();
+    let seen = join_all(channels.iter().map(|channel| join(&here, channel))).await;
+    let (logs, channels, seen) = (&here, &channels, &seen);
+    let look = async |expected: &dyn Fn(usize) -> Looked| {
+        let looks = channels.iter().zip(seen).enumerate().map(|(number, (channel, seen))| {
+            answer(move |done| {
+                logs.look(Look {
+                    channel: channel.clone(),
+                    seen: *seen,
+                    own: Usage::default(),
+                    others: Usage::default(),
+                    is_urgent: number + 1 == CHANNELS,
+                    done,
+                });
+            })
+        });
+        for (number, looked) in join_all(looks).await.into_iter().enumerate() {
+            assert_eq!(looked.unwrap(), expected(number), "{number}");
+        }
+    };
+    let before = scripts(&redis).await;
+    look(&|_| Looked::default()).await;
+    let run = scripts(&redis).await - before;
+    // Each node says that it lives, each second.
+    assert!(run < 20, "{run} scripts");
+
+    let entry = Entry::new(
+        channels[7].clone(),
+        seen[7],
+        Timestamp::from_millis(0),
+        None,
+        EntryId::Serial,
+        Body::Messages(vec![Message::text("x".into())]),
+    );
+    let content = Content::of(&entry.id, &entry.body);
+    kept(&answer(|done| there.append(&entry, content, seen[7], None, done)).await.unwrap());
+    let seats = Seats { cap: 5, wanted: 1, held: 0 };
+    answer(|done| there.seat(&channels[9], seats, Occupancy::default(), done)).await.unwrap();
+    look(&|number| Looked { has_other_entries: number == 7, has_other_counts: number == 9 }).await;
+    redis.command(&[b"FLUSHALL"]).await;
+    look(&|_| Looked { has_other_entries: true, has_other_counts: false }).await;
 }

@@ -10,7 +10,7 @@ use super::{Ground, KEY, processes};
 use crate::support::{AblyClient, Http, Server, ably::action, eventually, process::ServerProcess, redis::RedisServer};
 
 /// Each member by clientId, with its data.
-type Members = BTreeMap<String, String>;
+pub type Members = BTreeMap<String, String>;
 
 fn note(members: &mut Members, events: &Value) {
     for event in events.as_array().into_iter().flatten() {
@@ -64,7 +64,7 @@ async fn act(client: &mut AblyClient, action: u64, data: &str) {
 }
 
 /// Waits until all nodes tell the same as REST and as sync.
-async fn until_all_tell(nodes: &[SocketAddr], expected: &Members) {
+pub async fn until_all_tell(nodes: &[SocketAddr], expected: &Members) {
     for node in nodes {
         let told = async {
             while present(*node).await != *expected || synced(*node).await != *expected {

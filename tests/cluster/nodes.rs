@@ -9,6 +9,7 @@ use super::{Ground, KEY, assert_read_up, assert_whole, attached, history, messag
 use crate::support::{
     AblyClient, Http,
     ably::{action, flag},
+    eventually,
     redis::RedisServer,
 };
 
@@ -132,4 +133,32 @@ async fn ephemeral_messages_reach_all_nodes_in_their_order() {
     }
     let kept: Vec<String> = (0..20).step_by(2).map(|number| number.to_string()).collect();
     assert_eq!(history(&other, "room").await, kept);
+}
+
+/// What operators see of the servers of a cluster: those that hold a lease, each by its own words, and one that is silent as that.
+#[tokio::test]
+async fn operators_see_all_nodes() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let opened = |config: &mut letshare_server::config::Config| {
+        config.console.enabled = true;
+        config.console.password = "a password of the tests".into();
+    };
+    let [one, other] = std::array::from_fn(|_| ground.node(redis.port, opened));
+    let _client = attached(&other, "room").await;
+    let ask = async || {
+        let headers = [("Authorization", "Bearer a password of the tests")];
+        let answer = Http::connect(&one).await.ask("GET", "/admin/api/nodes", &headers).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["items"].as_array().unwrap().clone()
+    };
+    let items =
+        eventually(async || Some(ask().await).filter(|items| items.len() == 2 && items[1]["connections"] == 1)).await;
+    assert_eq!((&items[0]["isThis"], &items[1]["isThis"]), (&json!(true), &json!(false)));
+    assert_ne!(items[0]["id"], items[1]["id"]);
+    for item in &items {
+        assert_eq!((&item["ready"], &item["version"]), (&json!(true), &json!(env!("CARGO_PKG_VERSION"))));
+    }
+    drop(other);
+    eventually(async || Some(ask().await).filter(|items| items.len() == 1 || items[1]["version"].is_null())).await;
 }

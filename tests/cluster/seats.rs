@@ -56,6 +56,71 @@ async fn a_room_of_fifty_is_one_room_at_three_nodes() {
     eventually(async || tries(&mut newcomer, "demo1").await.then_some(())).await;
 }
 
+/// A server that was away for longer than its lease has lost its places: it gets what is left of them, and whoever came last and has
+/// none is told.
+#[tokio::test]
+async fn whose_place_is_anothers_by_now_is_told() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [slept, other] = ground.nodes(&redis);
+    let come = async |node: &Server, name: &str| {
+        let mut client = Client::connect(node, name).await;
+        assert!(tries(&mut client, "demo1").await, "{name}");
+        client
+    };
+    let mut sleepers = Vec::new();
+    for number in 0..20 {
+        sleepers.push(come(&slept, &format!("sleeper:{number}")).await);
+    }
+    let key = redis.command(&[b"KEYS", b"ls:*a:*/demo1"]).await.lines().nth(2).unwrap().to_owned();
+    let fields = redis.raw(&[b"HKEYS", key.as_bytes()]).await;
+    let node = &fields[fields.len() - 10..fields.len() - 2];
+    // As the others do when they take it for dead, but that it does not hear of it yet.
+    redis.command(&[b"HDEL", key.as_bytes(), node]).await;
+    let mut newcomers = Vec::new();
+    for number in 0..40 {
+        newcomers.push(come(&other, &format!("newcomer:{number}")).await);
+    }
+    let told = [&b"c"[..], node, &[0; 32]].concat();
+    redis.command(&[b"PUBLISH", key.replacen("}a:", "}t:", 1).as_bytes(), &told]).await;
+    for gone in &mut sleepers[10..] {
+        let told = gone.next().await;
+        assert_eq!(told["error"], json!({"code": 400, "message": "房间已满，最多支持50个用户"}), "{told}");
+    }
+    newcomers[0].publish("demo1", "signal:all", json!({"n": 1})).await;
+    for stays in sleepers[..10].iter_mut().chain(&mut newcomers[1..]) {
+        assert_eq!(stays.next().await["data"]["n"], 1);
+    }
+    // Who is not in the room hears nothing of it, and cannot publish to it.
+    let gone = &mut sleepers[10];
+    gone.publish("demo1", "signal:all", json!({"n": 2})).await;
+    assert_eq!(gone.next().await["type"], "error");
+    assert!(!tries(gone, "demo1").await, "it is full");
+}
+
+/// A room has no word for a break: what is published first after Redis has lost its data reaches everybody.
+#[tokio::test]
+async fn the_first_message_to_a_room_after_redis_lost_its_data_reaches_all() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, other] = ground.nodes(&redis);
+    let mut writer = Client::join(&one, "a:1", "demo1").await;
+    let mut readers = [Client::join(&one, "b:1", "demo1").await, Client::join(&other, "c:1", "demo1").await];
+    writer.publish("demo1", "signal:all", json!({"n": 0})).await;
+    for reader in &mut readers {
+        assert_eq!(reader.next().await["data"]["n"], 0);
+    }
+    redis.command(&[b"FLUSHALL"]).await;
+    for number in 1..=3 {
+        writer.publish("demo1", "signal:all", json!({"n": number})).await;
+    }
+    for reader in &mut readers {
+        for number in 1..=3 {
+            assert_eq!(reader.next().await["data"]["n"], number);
+        }
+    }
+}
+
 /// What comes behind a subscription that waits for its place waits with it.
 #[tokio::test]
 async fn a_message_right_behind_its_subscription_is_published() {

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 49] = [
+const WORKS: [(&str, &[&str]); 52] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -31,9 +31,12 @@ const WORKS: [(&str, &[&str]); 49] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
-    ("a console at `/console`", &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"]),
     (
-        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures",
+        "a console at `/console`, with a chat and a WebRTC call to try",
+        &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"],
+    ),
+    (
+        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures, nodes",
         &[
             "admin::openapi::the_document_and_the_routes_are_one",
             "admin::connections::a_client_that_is_blocked_stays_out_as_far_as_tokens_can_be_revoked",
@@ -204,11 +207,20 @@ const WORKS: [(&str, &[&str]); 49] = [
         &["group::delivery::a_message_reaches_every_member", "group::instances::each_message_once_on_either"],
     ),
     (
+        "the groups, members and messages that older chat and group servers have kept: `letshare-server import`, from MongoDB, CSV and JSON lines",
+        &[
+            "chat::brought::chats_are_there_with_their_members_and_a_second_run_adds_nothing",
+            "chat::mongo::chats_come_from_a_database_and_go_to_one",
+            "group::brought::groups_are_there_with_their_members_and_a_second_run_adds_nothing",
+        ],
+    ),
+    (
         "several servers on one Redis: one order of messages, each once; history, rewind and resume at any of them",
         &[
             "cluster::nodes::what_is_published_at_any_node_is_delivered_at_all_in_one_order",
             "cluster::outages::a_link_that_is_cut_again_and_again_loses_and_doubles_nothing",
-            "cluster::figures::nothing_is_lost_in_silence_whatever_is_killed",
+            "cluster::figures::silence::nothing_is_lost_and_nothing_breaks_whatever_is_killed",
+            "cluster::figures::rolling::a_rolling_restart_is_seen_by_nobody",
         ],
     ),
     (
@@ -236,6 +248,14 @@ const WORKS: [(&str, &[&str]); 49] = [
             "cluster::mail::what_a_user_has_missed_is_handed_over_once_at_whichever_node",
             "cluster::mail::what_a_node_had_claimed_that_is_gone_is_sent_once_by_another",
             "cluster::mail::letters_of_all_nodes_come_in_the_order_of_each_sender_once",
+        ],
+    ),
+    (
+        "the same: idle channels cost next to nothing, `/ready` tells what is wrong with Redis, servers are restarted one after the other",
+        &[
+            "cluster::idle::what_is_published_at_a_node_without_the_channel_opens_nothing_there",
+            "cluster::setup::a_node_whose_redis_is_not_set_up_as_it_has_to_be_is_not_ready",
+            "cluster::restart::clients_of_a_server_that_ends_go_on_at_another_one",
         ],
     ),
 ];

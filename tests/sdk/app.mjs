@@ -3,14 +3,10 @@
 
 import { strict as assert } from 'node:assert';
 import * as Ably from 'ably';
-import { startServer } from '../browser/server.mjs';
-import { startNodes } from './nodes.mjs';
+import { startSite } from './nodes.mjs';
 
 /** How long a test may wait for anything; only a fault takes so long. */
 export const PATIENCE_MS = 20_000;
-
-/** LETSHARE_NODES=3 runs the tests against so many servers that share a Redis. */
-const NODES = Number(process.env.LETSHARE_NODES ?? 1);
 
 /** The two formats of frames and bodies, by the name that a test shows. */
 export const FORMATS = { json: false, msgpack: true };
@@ -24,9 +20,8 @@ const SET_UP = {
  * Starts a server of its own and makes an app in its sandbox. `origins`: of pages that may connect. `nodes`: so many servers
  * that share a Redis, and each connection comes to the next one.
  */
-export async function startApp({ origins = ['http://localhost:3000'], settings = {}, nodes = NODES } = {}) {
-  const options = { origins, settings: { LETSHARE_ABLY_SANDBOX: 'true', ...settings } };
-  const server = await (nodes > 1 ? startNodes(nodes, options) : startServer(options));
+export async function startApp({ origins = ['http://localhost:3000'], settings = {}, nodes } = {}) {
+  const server = await startSite({ origins, settings: { LETSHARE_ABLY_SANDBOX: 'true', ...settings } }, nodes);
   try {
     const answer = await fetch(`${server.http}/apps`, {
       method: 'POST',

@@ -1,5 +1,5 @@
 // npm `ably` over three servers that share a Redis, each connection at another one (docs/cluster.md). LETSHARE_NODES=3 runs the
-// other files of this folder so, too: messages, history, resume, mutable and presence are the ones that make sense there.
+// other files of this folder so, too, and those of LetShare pages: all but metachannels, which tell what each server sees.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

@@ -1,7 +1,7 @@
 //! A Redis server of Debian's package, as a child process on a free port of this machine.
 
 use std::{
-    fs,
+    fs, io,
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
@@ -26,6 +26,8 @@ pub struct RedisServer {
     pub port: u16,
     password: Option<&'static str>,
     dir: TempDir,
+    /// What it is told beside that.
+    settings: Vec<String>,
     child: Option<Child>,
 }
 
@@ -48,8 +50,19 @@ impl RedisServer {
         Self::start_with(None).await
     }
 
+    /// With these settings on its command line.
+    pub async fn start_as(settings: &[&str]) -> Self {
+        Self::start_so(None, settings).await
+    }
+
     pub async fn start_with(password: Option<&'static str>) -> Self {
-        let mut server = Self { port: 0, password, dir: TempDir::new().expect("a folder for the data"), child: None };
+        Self::start_so(password, &[]).await
+    }
+
+    async fn start_so(password: Option<&'static str>, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let dir = TempDir::new().expect("a folder for the data");
+        let mut server = Self { port: 0, password, dir, settings, child: None };
         // The free port may be taken by another test before Redis binds it.
         for _ in 0..10 {
             let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
@@ -80,6 +93,19 @@ impl RedisServer {
         assert!(self.try_start().await, "redis-server does not start again");
     }
 
+    /// What a replica has that is a little behind: the data of now, for [`RedisServer::fall_back`].
+    pub fn copy(&self) -> TempDir {
+        let copy = TempDir::new().expect("a folder");
+        copy_folder(self.dir.path(), copy.path()).expect("a copy of the data");
+        copy
+    }
+
+    /// Starts again, after [`RedisServer::kill`], with the data of then.
+    pub async fn fall_back(&mut self, copy: TempDir) {
+        self.dir = copy;
+        self.restart().await;
+    }
+
     /// How a client gets in.
     pub fn settings(&self) -> Settings {
         Settings {
@@ -97,15 +123,28 @@ impl RedisServer {
         answer
     }
 
+    /// The same, of an answer that is no text.
+    pub async fn raw(&self, words: &[&[u8]]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("redis is there");
+        stream.write_all(&[encoded(words), encoded(&[b"QUIT"])].concat()).await.expect("redis is there");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("redis answers");
+        answer.truncate(answer.len() - b"+OK\r\n".len());
+        answer
+    }
+
     /// Whether it came up and stayed.
     async fn try_start(&mut self) -> bool {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--dir", self.dir.path().to_str().expect("UTF-8")]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
+        // No file comes or goes while its data is copied.
+        command.args(["--auto-aof-rewrite-percentage", "0"]);
         if let Some(password) = self.password {
             command.args(["--requirepass", password]);
         }
+        command.args(&self.settings);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut child = child.expect("redis-server of the package redis-server");
         let is_up = eventually(async || {
@@ -146,6 +185,20 @@ impl Drop for RedisServer {
             let _ = child.wait();
         }
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for found in fs::read_dir(from)? {
+        let found = found?;
+        let (path, target) = (found.path(), to.join(found.file_name()));
+        if path.is_dir() {
+            fs::create_dir(&target)?;
+            copy_folder(&path, &target)?;
+        } else {
+            fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
 }
 
 fn encoded(words: &[&[u8]]) -> Vec<u8> {

@@ -128,8 +128,8 @@ impl Channel {
 
     /// The log of a channel, when it is open.
     async fn opened(name: &ChannelName, broker: &Arc<Broker>, address: Addr<Self>) -> Result<Opened, StoreError> {
-        if let Some(shared) = broker.log.shared() {
-            let joined = Shared::join(shared, name, address).await;
+        if let Some(shared) = broker.log.shared_by(name) {
+            let joined = Shared::join(shared, name, &broker.accounts.app(name.app()), address).await;
             if joined.is_err() {
                 broker.log.close(name);
                 // Whoever waits for it tries again.
@@ -365,10 +365,7 @@ impl Channel {
         self.keep_objects(true, ctx);
         self.note_use(ctx);
         // What nobody publishes after is not missed for long either.
-        self.ask_log(ctx);
-        if !self.state.is_idle() {
-            self.tell_own_counts(ctx);
-        }
+        self.look_if_quiet(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         let is_answered = self.shared.as_ref().is_none_or(|shared| shared.len() == 0) && self.operations.is_empty();
         let is_kept = self.keeping == 0 && !self.is_unkept && self.asked_for_objects.is_empty();

@@ -17,6 +17,7 @@ use crate::{
         command::{Publish, Reply},
         dedupe::Published,
         message::Body,
+        objects::ObjectId,
         operation::MessageRef,
         stats::{Source, Weighed},
         versions::Needs,
@@ -62,6 +63,8 @@ pub(in crate::actors) enum Task {
     Adopt(ConnectionId),
     /// Members that the log has lost enter again.
     Enter(Lost),
+    /// Objects that cannot be reached are deleted.
+    Delete(Vec<ObjectId>),
     /// All members that a dead node owned leave: those that there are when the log was read.
     Reap {
         node: NodeId,
@@ -133,14 +136,22 @@ impl Operations {
         (self.is_asking, self.is_behind) = (true, true);
     }
 
-    /// Those that somebody waits for. A dead node is reaped anew.
-    pub fn take_publishes(&mut self) -> Vec<Task> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let (publishes, rest): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|waiting| matches!(waiting.task, Task::Publish { .. }));
-        self.waiting = rest.into();
-        self.waiting.retain(|waiting| !matches!(waiting.task, Task::Reap { .. }));
-        publishes.into_iter().map(|waiting| waiting.task).collect()
+    /// Nobody is to wait any longer: the publishes, and who waited for a leave. Leaves stay, since whoever was told that it could
+    /// not leave yet is not there any more; a dead node is reaped anew.
+    pub fn give_up(&mut self) -> (Vec<Task>, Vec<Asker>) {
+        let (mut publishes, mut askers) = (Vec::new(), Vec::new());
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match &mut waiting.task {
+                Task::Publish { publish, asker, .. } if publish.body.is_leave() => {
+                    askers.extend(asker.take());
+                    self.waiting.push_back(waiting);
+                }
+                Task::Publish { .. } => publishes.push(waiting.task),
+                Task::Reap { .. } => {}
+                _ => self.waiting.push_back(waiting),
+            }
+        }
+        (publishes, askers)
     }
 
     /// Whether a dead node is seen to already.
@@ -217,9 +228,6 @@ impl Channel {
                 Body::Objects(_) => {
                     match self.state.knows_objects() {
                         true => self.operate_first(Ok(()), ctx),
-                        false if self.shared.is_some() => {
-                            self.operate_first(Err(Fault::NotShared { what: "objects" }), ctx)
-                        }
                         false => self.read_objects_to_operate(ctx),
                     }
                     continue;
@@ -347,7 +355,7 @@ impl Channel {
         self.settle(asker, outcome.map(Publishing::Kept));
     }
 
-    fn settle(&mut self, asker: Option<Asker>, outcome: Result<Publishing, Fault>) {
+    pub(super) fn settle(&mut self, asker: Option<Asker>, outcome: Result<Publishing, Fault>) {
         match (asker, outcome) {
             (Some(Asker::Transport(reply)), outcome) => self.conclude(reply, outcome),
             (Some(Asker::Request(asker)), Ok(publishing)) => self.tell_once_kept(asker, publishing),

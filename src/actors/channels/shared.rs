@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     actors::{
-        accounts::{Charge, Full, Kind},
+        accounts::{Account, Charge, Full, Kind},
         channels::{channel::Channel, commit_queue::Asker},
     },
     core::{
@@ -35,7 +35,7 @@ use crate::{
         shared::{Joined, SharedLog, Told},
     },
 };
-use follow::hears;
+use follow::{Quiet, hears};
 use held::Held;
 use seats::Seating;
 
@@ -51,6 +51,7 @@ pub(in crate::actors) struct Shared {
     asking: Option<Entry>,
     held: Held,
     seating: Seating,
+    quiet: Quiet,
     /// The log could not be read when it was last asked, or is being joined anew.
     is_away: bool,
     /// It broke, and the channel is being joined anew.
@@ -87,13 +88,14 @@ struct Asked {
 struct Answered(Ticket, Result<Option<Told>, StoreError>);
 
 impl Shared {
-    /// Joins a channel for the actor at `address`, which does not run yet.
+    /// Joins a channel of `app` for the actor at `address`, which does not run yet.
     ///
     /// # Errors
     /// The log does not answer.
     pub async fn join(
         log: SharedLog,
         name: &ChannelName,
+        app: &Account,
         address: Addr<Channel>,
     ) -> Result<(Box<Self>, Joined), StoreError> {
         let (told, joined) = oneshot::channel();
@@ -102,13 +104,14 @@ impl Shared {
         let joined = joined.map_err(|_| StoreError::Late)?.map_err(|_| StoreError::Closed)??;
         let shared = Self {
             log,
-            chain: Chain::new(joined.head),
+            chain: Chain::new(joined.head, Some(app.clone())),
             asked: VecDeque::new(),
             last: Ticket(0),
             judged: joined.judged,
             asking: None,
             held: Held::default(),
             seating: Seating::default(),
+            quiet: Quiet::new(joined.head),
             is_away: false,
             is_joining: false,
             is_waiting: false,
@@ -178,18 +181,6 @@ impl Channel {
         Ok(Publishing::Asked(ticket))
     }
 
-    /// What a publisher is told.
-    fn not_taken(&self, error: &StoreError) -> Fault {
-        let broker = &self.worker.broker;
-        if let Some(more) = broker.disk_warning.allows(&broker.clock) {
-            tracing::warn!(%error, more, "a message was refused: the log that the nodes share did not take it");
-        }
-        match error {
-            StoreError::Unreachable(_) => Fault::Busy,
-            error => error.to_fault(),
-        }
-    }
-
     fn conclude_asked(&mut self, asker: Asker, outcome: Result<Published, Fault>) {
         match asker {
             Asker::Transport(reply) => {
@@ -236,7 +227,7 @@ impl Handler<Answered> for Channel {
                 self.hand_out(now, Arc::new(entry), ctx);
                 Ok(Published { serial, len })
             }
-            Err(error) => Err(self.not_taken(&error)),
+            Err(error) => Err(self.worker.broker.not_taken(&error)),
         };
         if let Some(asker) = asker {
             self.conclude_asked(asker, outcome);

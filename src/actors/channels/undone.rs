@@ -206,7 +206,7 @@ impl Worker {
         let Some(session_here) = self.session(session) else {
             return;
         };
-        let detached = Answer::Detached { alias, context };
+        let detached = Answer::Detached { alias, context, fault: None };
         if session_here.attachments().attaches_anew(channel, alias) {
             // A later request to attach is on its way: this one is settled, and changes nothing.
             session_here.with_handler(|handler, transport| handler.answered(channel, detached, transport));

@@ -279,6 +279,17 @@ impl Handler<Drain> for Hub {
     }
 }
 
+/// Answered at once: how long that takes is what whoever publishes waits for the thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Probe;
+
+impl Handler<Probe> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: Probe, _: &mut Self::Context) {}
+}
+
 impl Handler<OpenConnections> for Hub {
     type Result = usize;
 

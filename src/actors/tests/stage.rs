@@ -3,7 +3,10 @@
 use std::{
     future::poll_fn,
     num::NonZeroU32,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -89,7 +92,7 @@ impl Stage {
                 network: 1 << 30,
                 client: 1 << 20,
                 windows: [1 << 30; 2],
-                bodies: [1 << 20; 2],
+                bodies: 1 << 20,
             })),
             directory: Directory::new(ChannelShares { server: 10, app: 10 }),
             metrics: Metrics::default().start(),
@@ -114,6 +117,8 @@ impl Stage {
             attendants: crate::actors::attendants::Attendants::default(),
             disk_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
+            about: OnceLock::new(),
+            round_trip: AtomicU64::new(0),
         });
         let second = Arbiter::new();
         Self { broker, clock, threads: [Arbiter::current(), second.handle()], _second: second }

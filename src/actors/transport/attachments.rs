@@ -136,6 +136,13 @@ impl Attachments {
         let (alias, was_refused) = match answer {
             Answer::AttachRefused { alias, .. } => (*alias, true),
             Answer::Attached(attached) => (attached.subscription.id.alias, false),
+            // Nobody has asked: what was asked for is still to be answered.
+            Answer::Detached { alias, fault: Some(_), .. } => {
+                if let Some(attachment) = self.all.get_mut(&(channel.clone(), *alias)) {
+                    attachment.unanswered += 1;
+                }
+                (*alias, true)
+            }
             Answer::Detached { alias, .. } => (*alias, false),
             Answer::Published { .. } | Answer::PublishRefused { .. } | Answer::Broken(_) => return,
         };

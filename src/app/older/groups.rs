@@ -22,6 +22,7 @@ use crate::{
 };
 
 /// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
+/// `is_ordered`: all instances take messages in the order of the stream.
 ///
 /// # Errors
 /// When the data folder cannot be read.
@@ -31,13 +32,14 @@ pub fn open(
     store: Arc<dyn Store>,
     clock: &Clock,
     leeway: &Leeway,
+    is_ordered: bool,
 ) -> anyhow::Result<Arc<Shared>> {
     let instances = match &settings.redis {
         Some(endpoint) => {
             let (events, inbox) = mpsc::channel(limits::GROUP_INBOX);
             let database = u16::try_from(settings.redis_db).unwrap_or_default();
             let redis = redis::Settings::at(endpoint, settings.redis_password.clone(), database);
-            let settings = streams::Settings::new(redis);
+            let settings = streams::Settings { is_ordered, ..streams::Settings::new(redis) };
             let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), events);
             let bus = bus.context("cannot read what waits for Redis in the data folder")?;
             Some((bus, inbox))

@@ -157,6 +157,11 @@ impl Nonces {
         }
     }
 
+    /// Those that are remembered.
+    pub fn all(&self, now: Timestamp) -> Vec<Spent> {
+        self.0.lock().spent.keys().filter(|spent| !spent.is_over(now)).copied().collect()
+    }
+
     /// No token was handed out for it after all.
     pub fn release(&self, spent: &Spent) {
         self.0.lock().remove(spent);

@@ -28,6 +28,10 @@ pub enum Fault {
     NoConsole,
     #[error("{key} is 0, so the port is not known here; name it with --url")]
     UnknownPort { key: &'static str },
+    #[error(
+        "{0} is a hash, which is no password: put the password itself into a file and name that with --password-file"
+    )]
+    IsHash(&'static str),
     #[error("the password cannot be read: {0}")]
     NoPassword(io::Error),
     #[error("{0}")]
@@ -59,6 +63,11 @@ impl Client {
             Some(file) => fs::read_to_string(file).map_err(Fault::NoPassword)?.trim().to_owned(),
             None => config.console.password.expose_secret().to_owned(),
         };
+        if password.starts_with("$argon2") {
+            let key =
+                if file.is_some() { "what the password file holds" } else { "console.password of these settings" };
+            return Err(Fault::IsHash(key));
+        }
         let password = Some(password).filter(|text| !text.is_empty());
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::WebPki)
@@ -87,9 +96,12 @@ impl Client {
     pub fn follow(&mut self, channel: &str, app: Option<&str>) -> Result<impl io::Read + use<>, Fault> {
         let answer = self.post("token", &json!({"app": app}))?;
         let token = BASE64_STANDARD.encode(answer["token"].as_str().unwrap_or_default());
+        // Annotations come to who asks for them; a name with a qualifier of its own is left as it is.
+        let listening = "[?modes=subscribe,presence_subscribe,annotation_subscribe]";
+        let channel = if channel.starts_with('[') { channel.to_owned() } else { format!("{listening}{channel}") };
         let mut url = self.base.clone();
         url.set_path("/sse");
-        url.query_pairs_mut().append_pair("channels", channel).append_pair("v", "1.2").append_pair("separator", "\n");
+        url.query_pairs_mut().append_pair("channels", &channel).append_pair("v", "1.2").append_pair("separator", "\n");
         let response = with(self.agent.get(uri(&url)?), Some(&token)).call().map_err(|error| silent(&url, error))?;
         if response.status() != 200 {
             return Err(refusal(response));

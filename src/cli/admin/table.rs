@@ -45,7 +45,10 @@ fn cell(value: &Value) -> String {
 
 /// What clients say may hold anything: nothing of it moves the terminal's cursor.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    // Nor does it change the order in which the rest is read.
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -56,9 +59,9 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_nothing_moves_the_cursor() {
-        let rows = [json!({"a": "x", "b": 1, "c": null}), json!({"a": "\u{1b}[2Jlong", "b": 20, "c": "end"})];
+        let rows = [json!({"a": "x", "b": 1, "c": null}), json!({"a": "\u{1b}[2Jlong", "b": 20, "c": "\u{202e}end"})];
         let mut out = Vec::new();
         Table::new(&["a", "b", "c"]).write(&rows, true, &mut out).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "a         b   c\nx         1   -\n?[2Jlong  20  end\n");
+        assert_eq!(String::from_utf8(out).unwrap(), "a         b   c\nx         1   -\n?[2Jlong  20  ?end\n");
     }
 }

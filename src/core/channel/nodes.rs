@@ -2,15 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{ChannelState, Order};
 use crate::{
     core::{
-        command::{AttachmentId, Now},
+        command::{Answer, AttachmentId, Effect, Now},
         dedupe::Known,
         message::{Body, Draft, Entry},
+        objects::ObjectId,
         occupancy::Occupancy,
         presence::{Member, PresenceAction, PresenceEvent},
     },
+    error::Fault,
     ids::{ConnectionId, NodeId},
     limits,
 };
@@ -90,6 +94,11 @@ impl ChannelState {
         (!events.is_empty()).then(|| self.draft(Some(connection), Body::Presence(events), false))
     }
 
+    /// Objects are deleted that could not be reached when that was looked for, as far as it is still so.
+    pub fn deletion_draft(&self, objects: Vec<ObjectId>) -> Option<Draft> {
+        self.deletion(self.objects.as_ref()?.unreached(objects))
+    }
+
     /// A draft that was judged was not published.
     pub fn forgo(&mut self, draft: &Entry) {
         match (&draft.body, draft.publisher) {
@@ -111,6 +120,18 @@ impl ChannelState {
     /// Attachments here that hold a counted place.
     pub const fn counted(&self) -> usize {
         self.subscriptions.counted()
+    }
+
+    /// As many as there are more than seats lose their places: those who came last.
+    pub fn unseat(&mut self, now: Now, seats: usize, fault: &Fault) -> Vec<Effect> {
+        let newest = self.subscriptions.newest_counted(self.counted().saturating_sub(seats));
+        let mut effects = Vec::new();
+        for (id, hub, connection) in newest {
+            effects.extend(self.unsubscribe(now, id, connection, Duration::ZERO));
+            let answer = Answer::Detached { alias: id.alias, context: Bytes::new(), fault: Some(fault.clone()) };
+            effects.push(Effect::Answer { hub, session: id.session, answer });
+        }
+        effects
     }
 
     /// The attachments here.

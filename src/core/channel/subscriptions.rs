@@ -90,6 +90,16 @@ impl Subscriptions {
         })
     }
 
+    /// The newest of those that hold a counted place.
+    pub fn newest_counted(&self, count: usize) -> Vec<(AttachmentId, HubId, ConnectionId)> {
+        let counted = self.attachments.iter().filter(|(_, attachment)| attachment.counted);
+        let mut counted: Vec<_> =
+            counted.map(|(id, attachment)| (*id, attachment.hub, attachment.connection)).collect();
+        counted.sort_unstable_by_key(|(id, ..)| std::cmp::Reverse(*id));
+        counted.truncate(count);
+        counted
+    }
+
     /// Adds the attachment, or changes what it wants.
     pub fn add(&mut self, hub: HubId, subscription: Subscription) {
         let Subscription { id, connection, filter, counted, .. } = subscription;

@@ -61,6 +61,9 @@ pub enum CallError {
     Late,
     #[error("too much waits for redis")]
     Full,
+    /// It was done, and no replica has it yet.
+    #[error("no replica of redis has it")]
+    NotCopied,
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
@@ -111,11 +114,12 @@ impl Drop for Place {
 
 impl Line {
     /// Connects in the background, on the current runtime; `scripts` are what its calls name. `greeting` is run on each new
-    /// connection: see [`Redis::greet`].
+    /// connection: see [`Redis::greet`]. What the script `copied` has done is answered when a replica has it.
     pub fn start(
         redis: &Redis,
         scripts: &'static [&'static str],
         greeting: Option<Arc<Run>>,
+        copied: Option<usize>,
         patience: Duration,
         clock: Clock,
     ) -> Self {
@@ -125,6 +129,7 @@ impl Line {
             inner: Arc::clone(&redis.inner),
             scripts,
             greeting,
+            copied,
             incoming,
             clock: clock.clone(),
             queue: VecDeque::new(),
@@ -174,6 +179,7 @@ struct Runner {
     inner: Arc<Inner>,
     scripts: &'static [&'static str],
     greeting: Option<Arc<Run>>,
+    copied: Option<usize>,
     incoming: UnboundedReceiver<Waiting>,
     clock: Clock,
     /// Oldest first; those in flight stay until they are answered.
@@ -251,15 +257,21 @@ impl Runner {
             if self.in_flight == 0 {
                 continue;
             }
+            let is_copied = |waiting: &Waiting| Some(waiting.script) == self.copied;
+            let awaits_copies = self.queue.iter().take(self.in_flight).any(is_copied);
+            if awaits_copies {
+                pipeline.cmd("WAIT").arg(1).arg(millis(limits::REDIS_COPIED));
+            }
             let answers = async { pipeline.query_async::<Value>(&mut connection).await };
-            let answers = match self.meanwhile(answers).await? {
+            let mut answers = match self.meanwhile(answers).await? {
                 Ok(Value::Array(answers)) => answers,
                 Ok(_) => {
                     return Ok(RedisError::Strange { address: Arc::clone(&self.inner.address), command: "EVALSHA" });
                 }
                 Err(error) => return Ok(self.inner.failed("EVALSHA", &error)),
             };
-            if let Some(error) = self.answer(answers) {
+            let has_copies = !awaits_copies || matches!(answers.pop(), Some(Value::Int(copies)) if copies > 0);
+            if let Some(error) = self.answer(answers, has_copies) {
                 return Ok(error);
             }
         }
@@ -279,7 +291,7 @@ impl Runner {
     }
 
     /// Hands the answers to those in flight. What Redis does not know the script of stays, to be run again: gives why.
-    fn answer(&mut self, answers: Vec<Value>) -> Option<RedisError> {
+    fn answer(&mut self, answers: Vec<Value>, has_copies: bool) -> Option<RedisError> {
         let mut again = VecDeque::new();
         let mut unknown = None;
         for answer in answers {
@@ -302,7 +314,12 @@ impl Runner {
                     if let Some(now) = now.and_then(|now| std::str::from_utf8(&now).ok()?.parse().ok()) {
                         self.note_time(now);
                     }
-                    waiting.tell(if parts.is_empty() { Err(CallError::Late) } else { Ok(parts) });
+                    let is_copied = has_copies || Some(waiting.script) != self.copied;
+                    waiting.tell(match parts.is_empty() {
+                        true => Err(CallError::Late),
+                        false if !is_copied => Err(CallError::NotCopied),
+                        false => Ok(parts),
+                    });
                 }
             }
         }

@@ -129,6 +129,11 @@ fn items(value: Value) -> Option<Vec<Value>> {
     }
 }
 
+/// Names with their values.
+pub fn settings(value: Value) -> Option<Vec<(String, String)>> {
+    pairs(value)?.into_iter().map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
 /// `[[k, v], …]`, or `[k, v, …]`, or a map.
 fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     if let Value::Map(pairs) = value {
@@ -148,7 +153,7 @@ fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     Some(pairs)
 }
 
-fn text(value: Value) -> Option<String> {
+pub fn text(value: Value) -> Option<String> {
     match value {
         Value::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Value::SimpleString(text) => Some(text),

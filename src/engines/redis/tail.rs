@@ -30,10 +30,11 @@ pub struct Tail {
     _task: Arc<EndWithOwner>,
 }
 
-/// A topic that is subscribed to, or, without a subscriber, is to be left.
-struct Order {
-    topic: Vec<u8>,
-    subscriber: Option<Subscriber>,
+enum Order {
+    Subscribe(Vec<u8>, Subscriber),
+    Unsubscribe(Vec<u8>),
+    /// Those whose topics begin like this are told that they may have missed something.
+    Alarm(&'static [u8]),
 }
 
 struct Subscriber {
@@ -54,12 +55,16 @@ impl Tail {
     /// place of an earlier subscriber.
     pub fn subscribe(&self, topic: Vec<u8>, hears: Hears, done: Box<dyn FnOnce() + Send>) {
         // Its listener ends with the last handle only.
-        let subscriber = Some(Subscriber { hears, done: Some(done) });
-        let _ = self.orders.send(Order { topic, subscriber });
+        let _ = self.orders.send(Order::Subscribe(topic, Subscriber { hears, done: Some(done) }));
     }
 
     pub fn unsubscribe(&self, topic: Vec<u8>) {
-        let _ = self.orders.send(Order { topic, subscriber: None });
+        let _ = self.orders.send(Order::Unsubscribe(topic));
+    }
+
+    /// Tells the subscribers of topics that begin like this that they may have missed something.
+    pub fn alarm(&self, topics: &'static [u8]) {
+        let _ = self.orders.send(Order::Alarm(topics));
     }
 }
 
@@ -144,10 +149,11 @@ impl Listener {
                 biased;
                 answer = &mut what => return Some(answer),
                 order = self.incoming.recv() => {
-                    let Order { topic, subscriber } = order?;
-                    match subscriber {
-                        Some(subscriber) => drop(self.topics.insert(topic, subscriber)),
-                        None => drop(self.topics.remove(&topic)),
+                    match order? {
+                        Order::Subscribe(topic, subscriber) => drop(self.topics.insert(topic, subscriber)),
+                        Order::Unsubscribe(topic) => drop(self.topics.remove(&topic)),
+                        // All are told when the connection is back.
+                        Order::Alarm(_) => {}
                     }
                 }
             }
@@ -158,14 +164,19 @@ impl Listener {
     async fn carry_out(&mut self, first: Order, sink: &mut PubSubSink) -> Result<(), RedisError> {
         let mut next = Some(first);
         let mut joining = Vec::new();
-        while let Some(Order { topic, subscriber }) = next.take() {
-            let leaving = match subscriber {
-                Some(subscriber) => {
+        while let Some(order) = next.take() {
+            let leaving = match order {
+                Order::Subscribe(topic, subscriber) => {
                     self.topics.insert(topic.clone(), subscriber);
                     joining.push(topic);
                     None
                 }
-                None => Some(topic),
+                Order::Unsubscribe(topic) => Some(topic),
+                Order::Alarm(topics) => {
+                    let alarmed = self.topics.iter().filter(|(topic, _)| topic.starts_with(topics));
+                    alarmed.for_each(|(_, subscriber)| (subscriber.hears)(Heard::Missed));
+                    None
+                }
             };
             if joining.len() < limits::REDIS_TOPICS {
                 next = self.incoming.try_recv().ok();

@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use crate::{core::serial::Place, ids::ChannelName, limits};
 
+/// How the topics of channels begin.
+pub const TOPICS: &[u8] = b"ls:{p";
+
 pub struct Keys {
     partition: u32,
     channel: String,
@@ -33,6 +36,18 @@ impl Keys {
         self.key("m")
     }
 
+    pub fn head(&self) -> Vec<u8> {
+        self.key("h")
+    }
+
+    pub fn stream(&self) -> Vec<u8> {
+        self.key("s")
+    }
+
+    pub fn objects(&self) -> Vec<u8> {
+        self.key("o")
+    }
+
     /// The versions of a message, whose place and index are to be appended.
     pub fn versions(&self) -> Vec<u8> {
         self.key_of_message("v")
@@ -47,9 +62,9 @@ impl Keys {
         [self.key(kind), b":".to_vec()].concat()
     }
 
-    /// Head, stream, members, counts, messages that were changed or annotated.
-    pub fn log(&self) -> Vec<Vec<u8>> {
-        ["h", "s", "m", "a", "k"].map(|kind| self.key(kind)).into()
+    /// Head, stream, members, counts, messages that were changed or annotated, objects.
+    pub fn log(&self) -> [Vec<u8>; 6] {
+        ["h", "s", "m", "a", "k", "o"].map(|kind| self.key(kind))
     }
 
     /// Head, stream, ids of even and odd halves, topic, messages that were changed or annotated.

@@ -6,6 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::{Done, RENEW, SharedLog, understand};
 use crate::{engines::redis::Call, ids::NodeId, limits};
@@ -70,6 +74,24 @@ impl SharedLog {
             repeats: true,
             done: Box::new(renewed),
         });
+    }
+
+    /// This node ends: waits for a moment until Redis has what it was asked for, and leaves the lease and what it stands for. Whoever
+    /// comes back to another node before it is over was never away.
+    pub async fn depart(&self) {
+        let (told, renewed) = oneshot::channel();
+        // Behind all that was appended before.
+        self.renew(Box::new(|renewed| drop(told.send(renewed))));
+        let flushed = async {
+            let renewed = renewed.await;
+            while self.waiting() > 0 {
+                sleep(limits::DRAIN_CHECK).await;
+            }
+            renewed
+        };
+        if !matches!(timeout(limits::DRAIN_LAST_WORDS, flushed).await, Ok(Ok(Ok(_)))) {
+            tracing::warn!("redis has not taken all that this server had to tell");
+        }
     }
 }
 

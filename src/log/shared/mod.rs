@@ -8,10 +8,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
     clock::Clock,
@@ -19,31 +21,38 @@ use crate::{
         chain::{Linked, Tail},
         dedupe::{Content, Published},
         message::{Body, Entry, EntryId},
+        objects::Changes,
         operation::Change,
         presence::Member,
         serial::{Epoch, Place, Serial},
         window::Window,
     },
-    engines::redis::{self, Call, CallError, Heard, Line, Redis, Run},
+    engines::redis::{self, Call, CallError, Durability, Heard, Line, Needs, Redis, Run},
     ids::{AppId, ChannelName, NodeId},
     limits,
     log::{
-        ChannelLog, Log, StoreError,
+        self, ChannelLog, Later, Log, ObjectsRead, StoreError,
         disk::{RetentionOf, encoding},
         memory::MemoryLog,
     },
 };
 
+mod heads;
 mod keys;
 mod lease;
 mod members;
 mod messages;
 pub mod nodes;
+mod objects;
 mod replica;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod wire;
 
+use heads::Looks;
+pub use heads::{Look, Looked};
 use keys::Keys;
 pub use lease::Renewed;
 use lease::{Lease, node_bytes};
@@ -64,6 +73,9 @@ const SCRIPTS: &[&str] = &[
     include_str!("owned.lua"),
     include_str!("messages.lua"),
     include_str!("keep.lua"),
+    include_str!("heads.lua"),
+    include_str!("objects.lua"),
+    concat!(include_str!("head.lua"), include_str!("keep_objects.lua")),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
@@ -74,6 +86,9 @@ const LEAVE: usize = 5;
 const OWNED: usize = 6;
 const MESSAGES: usize = 7;
 const KEEP: usize = 8;
+const HEADS: usize = 9;
+const OBJECTS: usize = 10;
+const KEEP_OBJECTS: usize = 11;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -85,15 +100,20 @@ struct Inner {
     appends: Line,
     reads: Line,
     tail: redis::Tail,
+    looks: Looks,
     node: NodeId,
     lease: Lease,
     nodes: Nodes,
     tally: Tally,
     appended: AtomicU64,
     retention: RetentionOf,
+    is_own: IsOwn,
     deadline: Duration,
     clock: Clock,
 }
+
+/// Which channels each node has for itself.
+pub type IsOwn = Box<dyn Fn(&ChannelName) -> bool + Send + Sync>;
 
 /// What a channel hears of its log.
 pub enum News {
@@ -109,6 +129,8 @@ pub enum News {
 pub struct Joined {
     /// The newest entry.
     pub head: Serial,
+    /// Behind it is what the log has in memory.
+    pub floor: Serial,
     /// The newest one that others are judged by ([`Judged`]).
     pub judged: Place,
     pub log: Box<dyn ChannelLog>,
@@ -173,32 +195,44 @@ struct Found {
 
 impl SharedLog {
     /// Connects in the background, on the current runtime. `memory` is empty; `retention` says how long the entries of a
-    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`].
+    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`], `needs` what
+    /// Redis has to be like.
     pub fn start(
         settings: redis::Settings,
         greeting: Run,
+        needs: Needs,
         deadline: Duration,
         memory: MemoryLog,
         retention: RetentionOf,
+        is_own: IsOwn,
         clock: Clock,
     ) -> Self {
         let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
-        let line = |scripts| Line::start(&redis, scripts, Some(Arc::clone(&greeting)), deadline, clock.clone());
+        let line = |scripts, copied| {
+            Line::start(&redis, scripts, Some(Arc::clone(&greeting)), copied, deadline, clock.clone())
+        };
+        let copied = (needs.durability == Durability::Replicas).then_some(APPEND);
         let tail = redis::Tail::start(&redis);
-        Self(Arc::new(Inner {
+        let (looks, asked) = unbounded_channel();
+        let log = Self(Arc::new(Inner {
             memory,
-            appends: line(SCRIPTS),
-            reads: line(SCRIPTS),
-            nodes: Nodes::start(node, line(nodes::SCRIPTS), tail.clone(), &greeting, clock.clone()),
+            appends: line(SCRIPTS, copied),
+            reads: line(SCRIPTS, None),
+            nodes: Nodes::start(node, line(nodes::SCRIPTS, None), tail.clone(), &greeting, clock.clone()),
             tail,
+            looks,
             node,
             lease: Lease::default(),
             tally: Tally::default(),
             appended: AtomicU64::new(0),
             retention,
+            is_own,
             deadline,
             clock,
-        }))
+        }));
+        log.nodes().watch_setup(redis, needs);
+        tokio::spawn(heads::gather(Arc::downgrade(&log.0), asked));
+        log
     }
 
     /// What the nodes have beside the channels.
@@ -268,7 +302,8 @@ impl SharedLog {
     fn replica(&self, channel: ChannelName, found: Found) -> Joined {
         let Found { entries: own, head, judged, members, counts, .. } = found;
         let floor = own.first().map_or(head.place(), |oldest| oldest.previous.place());
-        let window = Window::resume(head.epoch(), Some(head), Some(Serial::at(head.epoch(), floor)));
+        let floor = Serial::at(head.epoch(), floor);
+        let window = Window::resume(head.epoch(), Some(head), Some(floor));
         let (uptime, now) = (self.0.clock.uptime(), self.0.reads.now());
         let came = |entry: &Entry| {
             let age = now.millis().saturating_sub(entry.timestamp.millis());
@@ -276,7 +311,7 @@ impl SharedLog {
         };
         let entries = own.into_iter().map(|linked| (came(&linked.entry), linked.entry)).collect();
         self.0.memory.restore(channel.clone(), entries, window);
-        Joined { head, judged, log: self.open(&channel), members, counts }
+        Joined { head, floor, judged, log: self.open(&channel), members, counts }
     }
 
     /// Appends an entry, whose serial and time the log gives. What is known by the same id, or for a frame by the same id
@@ -319,6 +354,9 @@ impl SharedLog {
             script_keys.extend([keys.members(), lease::owned_by(inner.node)]);
             args.extend([Bytes::from_static(b"p"), keys.name()]);
             args.extend(members::changes(entry, inner.node, judged.is_emptied));
+        } else if matches!(entry.body, Body::Objects(_)) {
+            script_keys.push(keys.objects());
+            args.extend([Bytes::from_static(b"o"), self.objects_life(&entry.channel)]);
         } else if entry.is_judged() {
             let (lists, touched) = messages::touches(&keys, entry, is_whole);
             script_keys.extend(lists);
@@ -384,6 +422,7 @@ impl SharedLog {
             entries.to_string().into(),
             bytes.to_string().into(),
             Bytes::from_static(if with_members { b"1" } else { b"" }),
+            self.objects_life(channel),
         ]);
         let (channel, here) = (channel.clone(), self.0.node);
         let found = move |parts: &[Bytes]| {
@@ -405,7 +444,7 @@ impl SharedLog {
             })
         };
         let done = Box::new(move |answer| done(understand(answer, found)));
-        self.0.reads.call(Call { script: READ, keys: keys.log(), args, repeats: true, done });
+        self.0.reads.call(Call { script: READ, keys: keys.log().into(), args, repeats: true, done });
     }
 
     /// How long entries of a channel are kept, in milliseconds, and how many bytes of them.
@@ -471,13 +510,17 @@ fn understand<T>(
 }
 
 impl Log for SharedLog {
-    /// A channel that was joined.
+    /// A channel that was joined, or is this node's own.
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
-        Box::new(Replica::new(self, channel))
+        if (self.0.is_own)(channel) { self.0.memory.open(channel) } else { Box::new(Replica::new(self, channel)) }
     }
 
-    fn opens_at_once(&self, _: &ChannelName) -> bool {
-        false
+    fn opens_at_once(&self, channel: &ChannelName) -> bool {
+        (self.0.is_own)(channel)
+    }
+
+    fn shared_by(&self, channel: &ChannelName) -> Option<Self> {
+        (!(self.0.is_own)(channel)).then(|| self.clone())
     }
 
     fn shared(&self) -> Option<Self> {
@@ -495,5 +538,14 @@ impl Log for SharedLog {
 
     fn shrink(&self, app: AppId, now: Duration) -> bool {
         self.0.memory.shrink(app, now)
+    }
+
+    fn objects(&self, channel: &ChannelName, later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
+        self.read_objects(channel, later());
+        Poll::Pending
+    }
+
+    fn keep_objects(&self, channel: &ChannelName, changes: &Changes, done: log::Done<()>) {
+        self.write_objects(channel, changes, done);
     }
 }

@@ -15,12 +15,13 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
+    keys::TOPICS,
     lease::{LEASES, node_bytes, read_node},
     understand,
 };
 use crate::{
     clock::Clock,
-    engines::redis::{self, Call, CallError, Line, RedisError, Run},
+    engines::redis::{self, Call, CallError, Heard, Line, Needs, Redis, RedisError, Run},
     ids::NodeId,
     limits,
     store::StoreError,
@@ -51,6 +52,8 @@ const SCAN: usize = 5;
 
 /// Where it stands how all nodes are set up.
 const SETUP: &str = "ls:conf";
+/// That Redis was found without its data is told here.
+const LOSSES: &[u8] = b"ls:lost";
 
 /// What every new connection to Redis begins with: all nodes have to be set up alike. `secret` is the fingerprint of theirs.
 pub fn greeting(secret: Option<String>) -> Run {
@@ -69,6 +72,8 @@ struct Inner {
     tail: redis::Tail,
     clock: Clock,
     beat: Mutex<Beat>,
+    /// Why Redis cannot be relied upon as it is set up.
+    unfit: Mutex<Option<String>>,
     on_word: OnceLock<inbox::Hears>,
     /// What all nodes have to be set up with: name, value, name, value.
     setup: Vec<Bytes>,
@@ -101,6 +106,7 @@ impl Nodes {
             tail,
             clock,
             beat: Mutex::default(),
+            unfit: Mutex::new(Some("how redis is set up is not known yet".to_owned())),
             on_word: OnceLock::new(),
             setup: greeting.args.iter().map(|arg| arg.clone().into()).collect(),
             on_loss: OnceLock::new(),
@@ -109,6 +115,7 @@ impl Nodes {
             waiting: Mutex::default(),
         }));
         nodes.open_inbox();
+        nodes.hear_of_losses();
         tokio::spawn(beat(Arc::downgrade(&nodes.0)));
         nodes
     }
@@ -146,13 +153,55 @@ impl Nodes {
             if self.0.has_rows_to_read.load(Ordering::Relaxed) {
                 return Err("what the other servers have revoked is not read yet".to_owned());
             }
-            return Ok(());
+            return self.0.unfit.lock().clone().map_or(Ok(()), Err);
         }
         let why = self.0.line.trouble().map_or_else(|| "it does not answer".to_owned(), |error| error.to_string());
         Err(match away {
             Some(away) => format!("the redis of the cluster is away for {} s: {why}", away.as_secs()),
             None => format!("the redis of the cluster was not reached yet: {why}"),
         })
+    }
+
+    /// Looks again and again whether Redis is set up as it has to be.
+    pub(super) fn watch_setup(&self, redis: Redis, needs: Needs) {
+        let inner = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            loop {
+                redis.until_up().await;
+                let found = redis.fault(needs).await;
+                let Some(inner) = inner.upgrade() else { return };
+                match found {
+                    Ok(fault) => {
+                        let before = std::mem::replace(&mut *inner.unfit.lock(), fault.clone());
+                        if let Some(fault) = (before != fault).then_some(fault).flatten() {
+                            tracing::error!("no client should be sent here (/ready: 503): {fault}");
+                        }
+                        drop(inner);
+                        tokio::time::sleep(limits::REDIS_SETUP).await;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "how redis is set up cannot be read yet");
+                        drop(inner);
+                        tokio::time::sleep(limits::NODE_BEAT).await;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Redis without its data is another life of every log, and has to learn what nodes know.
+    fn hear_of_losses(&self) {
+        let inner = Arc::downgrade(&self.0);
+        let hears = move |heard| {
+            if let (Heard::Message(_), Some(inner)) = (heard, inner.upgrade()) {
+                tracing::warn!(
+                    "redis has lost its data: it is told again how the servers are set up, and what was revoked"
+                );
+                inner.tail.alarm(TOPICS);
+                inner.on_loss.get().into_iter().for_each(|on_loss| on_loss());
+            }
+        };
+        self.0.tail.subscribe(LOSSES.to_vec(), Box::new(hears), Box::new(|| {}));
     }
 
     /// Whether nobody has used this up before; `life` is how long that is known.
@@ -222,7 +271,7 @@ async fn beat(inner: Weak<Inner>) {
     while let Some(nodes) = inner.upgrade() {
         let began = nodes.clock.uptime();
         let (told, answer) = oneshot::channel();
-        let keys = vec![b"ls:beat".to_vec(), LEASES.to_vec(), SETUP.as_bytes().to_vec()];
+        let keys = vec![b"ls:beat".to_vec(), LEASES.to_vec(), SETUP.as_bytes().to_vec(), LOSSES.to_vec()];
         let args = [vec![node_bytes(nodes.own)], nodes.setup.clone()].concat();
         let done = Box::new(move |answer| drop(told.send(answer)));
         nodes.line.call(Call { script: BEAT, keys, args, repeats: true, done });
@@ -235,15 +284,7 @@ async fn beat(inner: Weak<Inner>) {
             let mut beat = nodes.beat.lock();
             match answer {
                 Ok(Ok(reply)) => {
-                    let (was_empty, alive) =
-                        reply.split_first().map_or((false, &[][..]), |(it, alive)| (&it[..] == b"1", alive));
-                    let alive = alive.iter().filter_map(|node| read_node(node)).collect();
-                    if let Some(on_loss) = nodes.on_loss.get().filter(|_| was_empty) {
-                        tracing::warn!(
-                            "redis has lost its data: it is told again how the servers are set up, and what was revoked"
-                        );
-                        on_loss();
-                    }
+                    let alive = reply.iter().skip(1).filter_map(|node| read_node(node)).collect();
                     *beat = Beat { heard: Some(now), round_trip: now.saturating_sub(began), refused: None, alive };
                 }
                 Ok(Err(CallError::Redis(error @ RedisError::Refused { .. }))) => beat.refused = Some(error),

@@ -1,17 +1,19 @@
 -- Reads entries, and where the log stands. Keeps the head while somebody reads.
--- KEYS 1 head 2 stream 3 members 4 counts of nodes 5 touched messages
+-- KEYS 1 head 2 stream 3 members 4 counts of nodes 5 touched messages 6 objects
 -- ARGV 1 deadline 2 seen epoch 3 seen place 4 new epoch 5 age in ms 6 first id 7 last id 8 'f' oldest first, 'b' newest first
--- 9 most entries 10 most bytes 11 1 if members and counts are wanted
+-- 9 most entries 10 most bytes 11 1 if members and counts are wanted 12 milliseconds to keep the objects
 -- {epoch, place of the head, place before the oldest entry, 1 if there is more, place judged by, 1 if
 -- messages are touched, how many parts follow of the
 -- members, these, how many of the counts, these, entries...}
 local epoch, ms, counter, bytes, judged, is_new = head(ARGV[2], ARGV[3], ARGV[4])
 local life = ARGV[5] + 600000
 if is_new then
-  redis.call('SET', KEYS[1], epoch .. pack(ms, counter) .. struct.pack('>I8', bytes) .. judged, 'PX', life)
+  -- Out of memory it can still be read.
+  redis.pcall('SET', KEYS[1], epoch .. pack(ms, counter) .. struct.pack('>I8', bytes) .. judged, 'PX', life)
 else
   redis.call('PEXPIRE', KEYS[1], life)
 end
+redis.call('PEXPIRE', KEYS[6], ARGV[12])
 local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local floor = oldest and oldest[2][2]:sub(10, 19) or pack(ms, counter)
 local reply = {now, epoch, pack(ms, counter), floor, 0, judged, redis.call('EXISTS', KEYS[5])}

@@ -40,6 +40,18 @@ pub struct Seats {
 impl Usage {
     pub(super) const BYTES: usize = 32;
 
+    /// As Redis has it.
+    pub(super) fn bytes(&self) -> Bytes {
+        let seats = u32::try_from(self.seats).unwrap_or(u32::MAX).to_be_bytes();
+        [&seats[..], &self.occupancy_bytes()].concat().into()
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { seats: self.seats + other.seats, occupancy: self.occupancy.plus(other.occupancy) }
+    }
+
     fn occupancy_bytes(&self) -> Bytes {
         let Occupancy { connections, publishers, subscribers, presence_connections, presence_subscribers, .. } =
             self.occupancy;

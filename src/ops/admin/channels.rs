@@ -112,3 +112,29 @@ pub(super) struct Token {
 pub(super) async fn token(admin: web::Data<Admin>, whose: Json<Whose>) -> Answer<Token> {
     Ok(Json(Token { token: admin.hooks.token(app(whose.app.as_ref())?)? }))
 }
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Guest {
+    /// Its `userId` is this name, or begins with it and a colon.
+    user: String,
+    room: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RoomToken {
+    /// The parameter `token` of LetShare's WebSocket `/ws`.
+    token: String,
+}
+
+/// A token for a LetShare room: a JWT of an hour for this user and room, or the one token of the server where `auth.mode` takes no JWT.
+#[utoipa::path(post, path = "/admin/api/room-token", request_body = Guest, responses(
+    (status = 200, body = RoomToken), (status = 400, body = Refusal),
+    (status = 404, body = Refusal, description = "LetShare is switched off")))]
+pub(super) async fn room_token(admin: web::Data<Admin>, guest: Json<Guest>) -> Answer<RoomToken> {
+    let Guest { user, room } = guest.into_inner();
+    if user.is_empty() || room.is_empty() {
+        return Err(Refusal::new(40000, "user and room: texts that are not empty"));
+    }
+    Ok(Json(RoomToken { token: admin.hooks.room_token(&user, &room)? }))
+}

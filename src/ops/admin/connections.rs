@@ -141,7 +141,13 @@ pub(super) struct Blocked {
     ended: usize,
     /// Of each key of the app.
     keys: Vec<KeyOutcome>,
+    /// What it cannot keep out.
+    caveat: &'static str,
 }
+
+/// Revocations are by the clientId that a token names (`docs/protocols/ably.md §2.6`).
+const CAVEAT: &str = "what was revoked are tokens that name this client: whoever has a token for any clientId (*), a token without \
+                      one, or a key can still come in under this name; revoke those by their own key";
 
 /// What came of revoking the tokens of one key.
 #[derive(Serialize, ToSchema)]
@@ -168,5 +174,5 @@ pub(super) async fn block(admin: web::Data<Admin>, wanted: Json<Block>) -> Answe
     let keys = admin.hooks.revoke(app, client_id.clone()).await?;
     let ended = admin.broker.end_client(app, &client_id, CloseReason::Disconnected).await;
     tracing::info!(%app, client = client_id, ended, "the operator has blocked a client");
-    Ok(Json(Blocked { ended, keys }))
+    Ok(Json(Blocked { ended, keys, caveat: CAVEAT }))
 }

@@ -32,7 +32,10 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::{Admin, Refusal};
-use crate::{actors::refusals::Reason, clock::Clock, ids::Network, limits};
+use crate::{actors::refusals::Reason, clock::Clock, ids::Network, limits, live::Live};
+
+/// A network has tried more passwords than it may.
+pub(super) const TOO_OFTEN: u32 = 42_900;
 
 /// The cookie that holds the session of a page.
 const NAME: &str = "letshare-admin";
@@ -48,7 +51,7 @@ pub struct Caller {
 
 /// What opens the door.
 pub struct Door {
-    password: SecretString,
+    password: Live<SecretString>,
     /// Without a password whoever is on this machine may.
     is_open: bool,
     sessions: Mutex<VecDeque<Session>>,
@@ -70,7 +73,7 @@ impl Door {
         let quota = Quota::per_second(limits::LOGINS_PER_SECOND).allow_burst(limits::LOGIN_BURST);
         let attempts = RateLimiter::hashmap_with_clock(quota, clock.clone());
         Self {
-            password,
+            password: Live::new(password),
             is_open,
             sessions: Mutex::default(),
             proven: Mutex::default(),
@@ -80,12 +83,23 @@ impl Door {
         }
     }
 
+    /// Another password from now on, if it is another one: whoever has a session logs in again. Whether it is.
+    pub fn set_password(&self, password: SecretString) -> bool {
+        if self.is_password(password.expose_secret()) {
+            return false;
+        }
+        self.password.set(password);
+        self.sessions.lock().clear();
+        self.proven.lock().clear();
+        true
+    }
+
     fn has_password(&self) -> bool {
-        !self.password.expose_secret().is_empty()
+        !self.password.get().expose_secret().is_empty()
     }
 
     fn is_hash(&self) -> bool {
-        self.password.expose_secret().starts_with("$argon2")
+        self.password.get().expose_secret().starts_with("$argon2")
     }
 
     /// # Errors
@@ -140,18 +154,19 @@ impl Door {
 
     /// For a password that is no hash.
     fn is_password(&self, text: &str) -> bool {
-        digest(self.password.expose_secret()).ct_eq(&digest(text)).into()
+        digest(self.password.get().expose_secret()).ct_eq(&digest(text)).into()
     }
 
     async fn judge(&self, text: String) -> bool {
-        if !self.has_password() {
+        // Nothing is no password, also where a hash of it was set.
+        if text.is_empty() || !self.has_password() {
             return false;
         }
         if !self.is_hash() {
             return self.is_password(&text);
         }
         let Ok(_turn) = self.hashing.acquire().await else { return false };
-        let hash = self.password.clone();
+        let hash = self.password.get();
         let judged = web::block(move || {
             let hash = PasswordHash::new(hash.expose_secret());
             hash.is_ok_and(|hash| Argon2::default().verify_password(text.as_bytes(), &hash).is_ok())
@@ -184,7 +199,7 @@ impl Door {
 }
 
 fn too_many() -> Refusal {
-    Refusal::new(42900, "too many attempts: wait a second for each")
+    Refusal::new(TOO_OFTEN, "too many attempts: wait a second for each")
 }
 
 /// What a request shows: a bearer token, or the session of a page.
@@ -220,7 +235,8 @@ pub async fn guard<B: MessageBody + 'static>(
     if request.path() != "/admin/api/login"
         && let Err(refusal) = admin.door.admit(&request, caller)
     {
-        admin.broker.refused(Reason::Token, Some(caller.address), || format!("the admin API: {refusal}"));
+        let reason = if refusal.is_too_often() { Reason::TooOften } else { Reason::Token };
+        admin.broker.refused(reason, Some(caller.address), || format!("the admin API: {refusal}"));
         return Err(refusal.into());
     }
     next.call(request).await

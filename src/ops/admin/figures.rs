@@ -1,43 +1,13 @@
-//! Figures: the node, what is kept and for whom, who was turned away.
+//! Figures: what is kept and for whom, who was turned away.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::collections::BTreeMap;
 
 use actix_web::web::{self, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Admin, Answer, Refusal};
-use crate::{
-    actors::{accounts::Account, metrics::Totals},
-    limits,
-};
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Node {
-    version: &'static str,
-    uptime_seconds: u64,
-    /// It takes new clients.
-    ready: bool,
-    worker_threads: usize,
-    connections: u64,
-    channels: usize,
-}
-
-/// This server.
-#[utoipa::path(get, path = "/admin/api/node", responses((status = 200, body = Node), (status = 401, body = Refusal)))]
-pub(super) async fn node(admin: web::Data<Admin>) -> Answer<Node> {
-    let broker = &admin.broker;
-    let totals = broker.metrics.send(Totals).await.unwrap_or_default();
-    Ok(Json(Node {
-        version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: broker.clock.uptime().as_secs(),
-        ready: broker.ready.load(Ordering::Relaxed),
-        worker_threads: broker.hubs.lock().len(),
-        connections: totals.connections_opened.saturating_sub(totals.connections_closed),
-        channels: broker.directory.len(),
-    }))
-}
+use crate::{actors::accounts::Account, limits};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Kept {

@@ -5,12 +5,13 @@ mod channels;
 mod connections;
 pub mod door;
 mod figures;
+mod nodes;
 
 use std::{future::ready, sync::Arc};
 
 use actix_web::{
-    HttpRequest, HttpResponse, ResponseError, guard,
-    http::StatusCode,
+    HttpRequest, HttpResponse, Resource, ResponseError,
+    http::{StatusCode, header::ALLOW},
     middleware::from_fn,
     web::{self, Json},
 };
@@ -51,6 +52,12 @@ pub trait Hooks: Send + Sync {
     /// # Errors
     /// There is no key that could give one.
     fn token(&self, app: AppId) -> Result<String, Fault>;
+
+    /// A token that lets `user` into a LetShare room.
+    ///
+    /// # Errors
+    /// LetShare is switched off.
+    fn room_token(&self, user: &str, room: &str) -> Result<String, Fault>;
 }
 
 /// Why a request is refused.
@@ -69,6 +76,10 @@ struct Error {
 impl Refusal {
     fn new(code: u32, message: impl Into<String>) -> Self {
         Self { error: Error { code, message: message.into() } }
+    }
+
+    const fn is_too_often(&self) -> bool {
+        self.error.code == door::TOO_OFTEN
     }
 }
 
@@ -117,7 +128,8 @@ fn page_size(asked: Option<usize>) -> usize {
     paths(
         door::log_in,
         door::log_out,
-        figures::node,
+        nodes::this,
+        nodes::all,
         figures::kept,
         figures::refusals,
         connections::list,
@@ -126,7 +138,8 @@ fn page_size(asked: Option<usize>) -> usize {
         connections::block,
         channels::list,
         channels::publish,
-        channels::token
+        channels::token,
+        channels::room_token
     )
 )]
 struct Description;
@@ -136,7 +149,26 @@ async fn description() -> HttpResponse {
     HttpResponse::Ok().json(Description::openapi())
 }
 
-/// Each method of a path is a route of its own, as it is in the document (tests/admin/openapi.rs).
+/// One path of the document; a method that it has not is refused by what the document says.
+fn path(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(other_method))
+}
+
+async fn other_method(request: HttpRequest, body: web::Payload) -> HttpResponse {
+    // A body that nobody takes stops the connection.
+    drop(body);
+    let document = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    let pattern = request.match_pattern().unwrap_or_default();
+    let methods = document["paths"][&pattern].as_object().into_iter().flatten();
+    let allowed = methods.map(|(method, _)| method.to_ascii_uppercase()).collect::<Vec<_>>().join(", ");
+    let mut response = Refusal::new(40500, format!("{pattern} takes {allowed}")).error_response();
+    if let Ok(allowed) = allowed.parse() {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+/// Paths and methods are those of the document (tests/admin/openapi.rs).
 pub fn routes(config: &mut web::ServiceConfig, admin: &Admin) {
     let too_long = || Refusal::new(41300, format!("a body of at most {} bytes", limits::ADMIN_BODY));
     let unreadable = |error: &dyn std::fmt::Display| Refusal::new(40000, error.to_string());
@@ -145,30 +177,37 @@ pub fn routes(config: &mut web::ServiceConfig, admin: &Admin) {
             StatusCode::PAYLOAD_TOO_LARGE => too_long().into(),
             _ => unreadable(&error).into(),
         });
-    let queries = web::QueryConfig::default().error_handler(move |error, _| unreadable(&error).into());
+    // Neither says which part it is that cannot be read.
+    let in_path = move |error: &dyn std::fmt::Display| unreadable(&format_args!("{error}; see openapi.json"));
+    let queries = web::QueryConfig::default().error_handler(move |error, _| in_path(&error).into());
+    let segments = web::PathConfig::default().error_handler(move |error, _| in_path(&error).into());
     let scope = web::scope("/admin/api")
         .app_data(web::Data::new(admin.clone()))
         .app_data(bodies)
         .app_data(queries)
+        .app_data(segments)
         .wrap(from_fn(door::guard))
         .route("/openapi.json", web::get().to(description))
-        .route("/login", web::post().to(door::log_in))
-        .route("/logout", web::post().to(door::log_out))
-        .route("/node", web::get().to(figures::node))
-        .route("/kept", web::get().to(figures::kept))
-        .route("/refusals", web::get().to(figures::refusals))
-        .route("/connections", web::get().to(connections::list))
-        .route("/connections/{id}", web::get().to(connections::one))
-        .route("/connections/{id}", web::delete().to(connections::disconnect))
-        .route("/block", web::post().to(connections::block))
-        .route("/channels", web::get().to(channels::list))
-        .route("/publish", web::post().to(channels::publish))
-        .route("/token", web::post().to(channels::token))
-        .default_service(web::route().guard(guard::fn_guard(|_| true)).to(|| {
-            ready(HttpResponse::from_error(Refusal::new(
-                40400,
-                "no such path, or not by this method: see openapi.json",
-            )))
+        .service(path("/login").route(web::post().to(door::log_in)))
+        .service(path("/logout").route(web::post().to(door::log_out)))
+        .service(path("/node").route(web::get().to(nodes::this)))
+        .service(path("/nodes").route(web::get().to(nodes::all)))
+        .service(path("/kept").route(web::get().to(figures::kept)))
+        .service(path("/refusals").route(web::get().to(figures::refusals)))
+        .service(path("/connections").route(web::get().to(connections::list)))
+        .service(
+            path("/connections/{id}")
+                .route(web::get().to(connections::one))
+                .route(web::delete().to(connections::disconnect)),
+        )
+        .service(path("/block").route(web::post().to(connections::block)))
+        .service(path("/channels").route(web::get().to(channels::list)))
+        .service(path("/publish").route(web::post().to(channels::publish)))
+        .service(path("/token").route(web::post().to(channels::token)))
+        .service(path("/room-token").route(web::post().to(channels::room_token)))
+        .default_service(web::to(|body: web::Payload| {
+            drop(body);
+            ready(HttpResponse::from_error(Refusal::new(40400, "no such path: see openapi.json")))
         }));
     config.service(scope);
 }

@@ -31,6 +31,7 @@ use crate::{
         acks::Acks,
         aliases::Aliases,
         attach::{Attachment, frame_for},
+        behalf::Behalf,
         comet::Door,
         endpoint::Shared,
         farewell,
@@ -65,6 +66,8 @@ pub struct AblyConnection {
     pub(super) renewal: Option<u64>,
     /// When the token ends because it was revoked.
     pub(super) revoked_at: Option<Timestamp>,
+    /// What waits until other nodes have told of their connections.
+    pub(super) behalf: Option<Box<Behalf>>,
     /// The client has closed the connection for good.
     is_closed: bool,
     /// What was acknowledged on an earlier transport may come again.
@@ -109,6 +112,7 @@ impl AblyConnection {
             aliases: Aliases::default(),
             renewal: None,
             revoked_at: None,
+            behalf: None,
             is_closed: false,
             is_resumed: opening.is_resumed,
             has_ended: false,
@@ -200,11 +204,15 @@ impl AblyConnection {
         self.say(&connected, transport);
     }
 
-    fn receive(&mut self, frame: &[u8], transport: &mut TransportContext<'_>) {
+    pub(super) fn receive(&mut self, frame: &[u8], transport: &mut TransportContext<'_>) {
         if self.has_ended {
             return;
         }
+        if self.waits_for_others() {
+            return self.wait(frame, transport);
+        }
         match wire::decode(self.format, frame) {
+            Ok(message) if self.asks_others(frame, &message, transport) => {}
             Ok(message) => self.act(message, transport),
             // A publish is refused alone: whatever else the client does on the connection goes on.
             Err(fault) => match wire::serial_of_unreadable(self.format, frame) {
@@ -301,7 +309,7 @@ impl ProtocolHandler for AblyConnection {
         }
         match answer {
             Answer::Attached(attached) | Answer::Broken(attached) => self.attached(channel, *attached, transport),
-            Answer::Detached { alias, context } => self.detached(channel, alias, &context, transport),
+            Answer::Detached { alias, context, .. } => self.detached(channel, alias, &context, transport),
             Answer::AttachRefused { alias, fault } => {
                 self.attach_refused(channel, alias, &fault, transport);
             }
@@ -330,8 +338,15 @@ impl ProtocolHandler for AblyConnection {
         self.watch_expiry(transport);
     }
 
+    fn nudged(&mut self, transport: &mut TransportContext<'_>) {
+        self.go_on_for_others(transport);
+    }
+
     fn credentials_changed(&mut self, transport: &mut TransportContext<'_>) {
-        self.watch_revocation(transport);
+        match self.shared.gate.check_app(&self.access.app) {
+            Ok(()) => self.watch_revocation(transport),
+            Err(fault) => self.fail(&fault, transport),
+        }
     }
 
     fn superseded(&mut self, transport: &mut TransportContext<'_>) {

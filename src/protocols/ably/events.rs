@@ -155,7 +155,9 @@ fn subscribed(
     let params = ChannelParams::parse(in_query.chain(in_name))?;
     let resource = name.resource();
     let listening = Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE;
-    let modes = params.modes.unwrap_or(listening) & listening & access.operations_on(&resource).modes();
+    // Annotations come to those who ask for them, as in an ATTACH.
+    let possible = listening | Modes::ANNOTATION_SUBSCRIBE;
+    let modes = params.modes.unwrap_or(listening) & possible & access.operations_on(&resource).modes();
     if modes.is_empty() {
         return Err(access.not_permitted("subscribe", &resource));
     }

@@ -16,6 +16,7 @@ pub mod acks;
 mod aliases;
 mod annotations;
 mod attach;
+mod behalf;
 pub mod comet;
 pub mod connection;
 pub mod endpoint;

@@ -5,13 +5,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use actix_web::rt;
+use futures_util::future::join_all;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
     actors::{
         accounts::Kind,
         broker::Broker,
-        fanout::hub::CredentialsChanged,
         nodes::{Change, News, Nodes, Table},
     },
     auth::apps::{Apps, setup::AppSetup},
@@ -53,10 +53,7 @@ impl Common {
                 for (id, setup) in &put {
                     self.take_app(id, setup);
                 }
-                for id in gone.iter().filter_map(|id| AppId::parse(id)) {
-                    // It may be gone already.
-                    let _ = self.apps.remove(id);
-                }
+                self.remove_apps(gone.iter().filter_map(|id| AppId::parse(id)));
             }
         }
     }
@@ -75,11 +72,7 @@ impl Common {
         let (revocations, apps) = rows;
         self.take_revocations(&revocations);
         let known: BTreeSet<&str> = apps.iter().map(|(id, _)| &**id).collect();
-        for id in self.apps.made_by_request() {
-            if !known.contains(id.as_str()) {
-                let _ = self.apps.remove(id);
-            }
-        }
+        self.remove_apps(self.apps.made_by_request().into_iter().filter(|id| !known.contains(id.as_str())));
         for (id, setup) in &apps {
             self.take_app(id, setup);
         }
@@ -87,7 +80,7 @@ impl Common {
         nodes.rows_are_read();
     }
 
-    /// A Redis that has lost its data learns again what was revoked: every node has it on disk.
+    /// A Redis that has lost its data learns again what was revoked, and which token requests were granted.
     async fn teach(&self, nodes: &Nodes, rows: &[(String, String)]) {
         let known: BTreeSet<&str> = rows.iter().map(|(name, _)| &**name).collect();
         let mut own = StoredRevocations::all(&self.shared.gate);
@@ -98,14 +91,25 @@ impl Common {
                 tracing::warn!(%error, "revocations could not be told to the other servers");
             }
         }
+        // Each server knows the requests that it has granted itself.
+        let spent = self.shared.gate.spent(self.broker.clock.now());
+        for some in spent.chunks(limits::ABLY_ROWS) {
+            let told = some.iter().map(|spent| async { nodes.once(&spent.to_bytes(), limits::NONCE_LIFE).await });
+            join_all(told).await;
+        }
     }
 
     fn take_revocations(&self, rows: &[(String, String)]) {
         let (gate, now) = (&self.shared.gate, self.broker.clock.now());
         if self.revocations.take(gate, rows.iter().map(|(_, row)| row.as_bytes()), now) {
-            for hub in self.broker.hubs.lock().iter() {
-                hub.address.do_send(CredentialsChanged);
-            }
+            self.broker.credentials_changed();
+        }
+    }
+
+    fn remove_apps(&self, gone: impl Iterator<Item = AppId>) {
+        // Some may be gone already.
+        if gone.filter(|id| self.apps.remove(*id).is_ok()).count() > 0 {
+            self.broker.credentials_changed();
         }
     }
 

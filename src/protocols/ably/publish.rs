@@ -170,7 +170,7 @@ impl AblyConnection {
             connection: Some(self.id),
             keys: &self.shared.connection_keys,
             connections: &broker.connections,
-            elsewhere: &[],
+            elsewhere: self.behalf.as_ref().map_or(&[], |behalf| behalf.found()),
             uptime: broker.clock.uptime(),
         }
     }

@@ -78,6 +78,11 @@ impl Shared {
         self.terms.set(Terms::new(config, self.clock.clone()));
     }
 
+    /// A token that lets a user into a room; none if it cannot be signed.
+    pub fn grant(&self, user: &str, room: &str) -> Option<String> {
+        self.terms.get().authenticator.grant(user, room).ok()
+    }
+
     /// Hears what the file relays of other nodes tell, and looks each second whether they live.
     pub fn attend(&self, broker: &Broker) -> Option<impl AsyncFn() + use<>> {
         let (transfers, nodes) = (self.transfers.clone()?, broker.nodes()?);

@@ -190,9 +190,12 @@ impl ProtocolHandler for Rooms {
                 transport.send_frame(attached.context);
                 self.files.entered(channel, transport);
             }
-            Answer::Detached { context, .. } => {
+            Answer::Detached { context, fault, .. } => {
                 self.files.left(channel, transport);
-                transport.send_frame(context);
+                match fault {
+                    None => transport.send_frame(context),
+                    Some(fault) => refuse(transport, &fault.into(), channel.as_str()),
+                }
             }
             Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
                 refuse(transport, &fault.into(), channel.as_str());

@@ -12,10 +12,10 @@ use super::*;
 use crate::store::contract;
 
 /// Ends with its owner.
-struct Server(Child, u16);
+pub struct Server(Child, pub u16);
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let arguments = ["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()];
         let child = Command::new("redis-server").args(arguments).stdout(Stdio::null()).spawn();
@@ -37,7 +37,7 @@ impl Drop for Server {
 /// The store of a protocol, once it can be reached.
 fn store(server: &Server, protocol: &str, deadline: Duration) -> RedisStore {
     let settings = redis::Settings::at(&format!("127.0.0.1:{}", server.1), Default::default(), 0);
-    let store = RedisStore::start(settings, None, deadline, Clock::system(), protocol).unwrap();
+    let store = RedisStore::start(settings, None, false, deadline, Clock::system(), protocol).unwrap();
     while store.cursor("none").is_err() {
         sleep(Duration::from_millis(20));
     }

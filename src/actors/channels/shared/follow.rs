@@ -1,7 +1,7 @@
 //! How a channel follows a log that other nodes write to as well: what it hears, what it reads because it was late or lost, and
 //! the break when it cannot go on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
@@ -10,7 +10,7 @@ use crate::{
     core::{
         chain::{Broken, Chain, Linked, Tail},
         command::{Effect, Now},
-        message::Entry,
+        message::{Body, Entry},
         operation::{Latest, MessageRef},
         serial::Serial,
         window::Gap,
@@ -19,7 +19,7 @@ use crate::{
     limits,
     log::{
         Done, StoreError,
-        shared::{Joined, News, Touched, Written},
+        shared::{Joined, Look, Looked, News, Touched, Written},
     },
 };
 
@@ -31,6 +31,28 @@ struct Heard(News);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct CaughtUp(Result<Tail, StoreError>);
+
+/// When a channel that it hears nothing of looks at its log.
+pub(super) struct Quiet {
+    /// The newest entry when it was looked at last.
+    head: Serial,
+    /// Monotonic.
+    due: Duration,
+    is_looking: bool,
+    /// Something may have been missed since it was asked.
+    looks_again: bool,
+}
+
+impl Quiet {
+    pub const fn new(head: Serial) -> Self {
+        Self { head, due: Duration::ZERO, is_looking: false, looks_again: false }
+    }
+}
+
+/// The log was looked at.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookedAt(Result<Looked, StoreError>);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -55,6 +77,31 @@ impl Channel {
             let channel = ctx.address();
             shared.log.tail(self.state.name(), after, Box::new(move |tail| channel.do_send(CaughtUp(tail))));
         }
+    }
+
+    /// Looks whether the log has what was not heard of, when nothing was for a while.
+    pub(in crate::actors::channels) fn look_if_quiet(&mut self, ctx: &Context<Self>) {
+        let now = self.now().uptime;
+        let Some(shared) = &mut self.shared else { return };
+        let head = shared.chain.head();
+        if shared.quiet.head != head {
+            (shared.quiet.head, shared.quiet.due) = (head, now + limits::HEADS_QUIET);
+        } else if shared.quiet.due <= now {
+            self.look(false, ctx);
+        }
+    }
+
+    fn look(&mut self, is_urgent: bool, ctx: &Context<Self>) {
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
+        if shared.quiet.is_looking {
+            shared.quiet.looks_again |= is_urgent;
+            return;
+        }
+        shared.quiet.is_looking = true;
+        let (own, others) = shared.seating.counts();
+        let (channel, address) = (self.state.name().clone(), ctx.address());
+        let done = Box::new(move |looked| address.do_send(LookedAt(looked)));
+        shared.log.look(Look { channel, seen: shared.chain.head(), own, others, is_urgent, done });
     }
 
     /// Takes what links, and looks again later when something is late.
@@ -133,6 +180,10 @@ impl Channel {
     fn log_was_read(&mut self, read: Result<(), Fault>, ctx: &mut Context<Self>) {
         if let Some(shared) = &mut self.shared {
             shared.held.awaits_log = false;
+            for asker in mem::take(&mut shared.held.requests) {
+                // The request may have ended.
+                let _ = asker.send(read.clone());
+            }
         }
         self.release_held(ctx);
         self.resume_line(read, ctx);
@@ -158,15 +209,29 @@ impl Channel {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
         (shared.is_joining, shared.is_away) = (true, true);
         shared.log.tally().broke();
+        let (log, name, head) = (shared.log.clone(), self.state.name().clone(), shared.chain.head());
         let channel = ctx.address();
-        let told = Box::new(move |joined| channel.do_send(Rejoined(joined)));
-        shared.log.join(self.state.name(), Some(shared.chain.head()), hears(ctx.address()), told);
+        let join = move |kept: Result<(), StoreError>| {
+            let told = Box::new({
+                let channel = channel.clone();
+                move |joined| channel.do_send(Rejoined(joined))
+            });
+            match kept {
+                Ok(()) => log.join(&name, Some(head), hears(channel), told),
+                Err(error) => told(Err(error)),
+            }
+        };
+        // A log that has lost its objects is to have them again before anybody reads them.
+        match self.state.object_changes(true) {
+            Some(all) => self.worker.broker.log.keep_objects(self.state.name(), &all, Box::new(join)),
+            None => join(Ok(())),
+        }
         self.release_held(ctx);
     }
 
     fn published_elsewhere(&mut self, written: Written, ctx: &mut Context<Self>) {
         let now = self.now();
-        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
+        let Some(shared) = &mut self.shared else { return };
         let head = shared.chain.head();
         if !written.is_kept {
             // What was published here was delivered with the answer.
@@ -178,7 +243,7 @@ impl Channel {
             return;
         }
         let is_known = written.serial.epoch() == head.epoch() && written.serial.place() <= head.place();
-        if is_known {
+        if is_known || shared.is_joining {
             return;
         }
         if let Some(linked) = written.link(self.state.name()) {
@@ -204,9 +269,39 @@ impl Handler<Heard> for Channel {
             _ if self.retired => {}
             News::Published(written) => self.published_elsewhere(written, ctx),
             News::Counted(node, counts) => self.counted_elsewhere(node, counts, ctx),
-            News::Missed => {
-                self.ask_log(ctx);
-                self.tell_own_counts(ctx);
+            News::Missed => self.look(true, ctx),
+        }
+    }
+}
+
+impl Handler<LookedAt> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, LookedAt(looked): LookedAt, ctx: &mut Self::Context) {
+        let now = self.now().uptime;
+        let Some(shared) = &mut self.shared else { return };
+        shared.quiet.is_looking = false;
+        shared.quiet.due = now + limits::HEADS_AGAIN;
+        let looks_again = mem::take(&mut shared.quiet.looks_again);
+        if self.retired || shared.is_joining {
+            return;
+        }
+        shared.is_away = looked.is_err();
+        match looked {
+            Ok(looked) => {
+                if looked.has_other_entries {
+                    self.ask_log(ctx);
+                }
+                if looked.has_other_counts {
+                    self.tell_own_counts(ctx);
+                }
+                if looks_again {
+                    self.look(true, ctx);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a channel cannot look at its log yet");
+                ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.look(true, ctx));
             }
         }
     }
@@ -267,18 +362,27 @@ impl Handler<Rejoined> for Channel {
         let Some(shared) = &mut self.shared else { return };
         shared.is_joining = false;
         match joined {
-            Ok(Joined { head, judged, log, members, counts }) => {
+            Ok(Joined { head, floor, judged, log, members, counts }) => {
                 shared.is_away = false;
                 tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
-                shared.chain = Chain::new(head);
+                // Nobody here has seen anything of another life of the log.
+                let is_new = head.epoch() != shared.chain.head().epoch();
+                let app = self.worker.broker.accounts.app(self.state.name().app());
+                shared.chain = Chain::new(head, Some(app));
                 shared.judged = judged;
                 self.log = log;
                 let elsewhere = shared.seating.learn(shared.log.node(), counts);
                 shared.seating.forget_told();
                 self.state.set_elsewhere(elsewhere);
+                self.state.forget_objects();
+                self.is_unkept = false;
                 let lost = self.state.restore(now.uptime, members);
-                let breaks = self.state.restart(head, Gap::Expired);
+                let breaks = self.state.restart(head, if is_new { floor } else { head }, Gap::Expired);
                 self.carry_out(breaks, ctx);
+                let is_message = |entry: &Arc<Entry>| is_new && matches!(entry.body, Body::Messages(_));
+                for entry in self.log.recent().into_iter().filter(is_message) {
+                    self.hand_out(now, entry, ctx);
+                }
                 for lost in lost {
                     self.line_up(Task::Enter(lost), ctx);
                 }
@@ -289,7 +393,7 @@ impl Handler<Rejoined> for Channel {
             }
             Err(error) => {
                 tracing::debug!(%error, "a channel cannot be joined anew yet");
-                self.resume_line(Err(Fault::Busy), ctx);
+                self.log_was_read(Err(Fault::Busy), ctx);
                 ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.rejoin(ctx));
             }
         }

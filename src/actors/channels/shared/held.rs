@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 
 use actix::{Context, Handler, Message};
+use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::{
     actors::channels::{channel::Channel, undone::Command},
-    core::command::{Attach, Start},
+    core::{
+        command::{Attach, Start},
+        serial::Serial,
+    },
     error::Fault,
 };
 
@@ -19,6 +23,8 @@ pub(super) struct Held {
     pub awaits_log: bool,
     /// It came when the log was being read already.
     pub asks_again: bool,
+    /// Requests that wait until the log was read.
+    pub requests: Vec<oneshot::Sender<Result<(), Fault>>>,
     /// They are being carried out: none of them is held again.
     is_releasing: bool,
 }
@@ -37,10 +43,14 @@ impl Held {
 }
 
 impl Shared {
-    /// The position is one of this log that is not here yet: its client has been at another node.
-    fn is_behind(&self, start: &Start) -> bool {
+    /// The position is one of this log that is not here yet: who names it has been at another node.
+    pub(super) fn is_behind(&self, position: Serial) -> bool {
         let head = self.chain.head();
-        matches!(start, Start::After(Some(after)) if after.epoch() == head.epoch() && after.place() > head.place())
+        position.epoch() == head.epoch() && position.place() > head.place()
+    }
+
+    fn starts_ahead(&self, start: &Start) -> bool {
+        matches!(start, Start::After(Some(after)) if self.is_behind(*after))
     }
 
     /// Where an attachment begins now that the log was read: a position that is not in it is none.
@@ -48,7 +58,7 @@ impl Shared {
     /// # Errors
     /// It could not be read.
     pub fn judge(&self, start: Start) -> Result<Start, Fault> {
-        match self.is_behind(&start) {
+        match self.starts_ahead(&start) {
             true if self.is_away => Err(Fault::Busy),
             true => Ok(Start::After(None)),
             false => Ok(start),
@@ -84,6 +94,20 @@ impl Channel {
         }
     }
 
+    /// Whether everything is here that the log has now, when that is known.
+    pub(in crate::actors::channels) fn look_at_log(
+        &mut self,
+        ctx: &Context<Self>,
+    ) -> oneshot::Receiver<Result<(), Fault>> {
+        let (asker, known) = oneshot::channel();
+        if let Some(shared) = &mut self.shared {
+            shared.held.requests.push(asker);
+            shared.held.asks_again = true;
+            self.ask_log(ctx);
+        }
+        known
+    }
+
     /// An attach may have to wait until the log has been read, or has given a seat; none: it waits.
     pub(in crate::actors::channels) fn unless_held(
         &mut self,
@@ -96,7 +120,7 @@ impl Channel {
         }
         let needs_seat = attach.rules.is_some() && !self.state.is_attached(attach.id);
         let wants_seat = needs_seat && self.state.counted() >= shared.seating.seats();
-        let is_behind = shared.is_behind(&attach.start);
+        let is_behind = shared.starts_ahead(&attach.start);
         if shared.held.commands.is_empty() && !is_behind && !wants_seat {
             return Some(command);
         }

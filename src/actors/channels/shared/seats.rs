@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use actix::{AsyncContext as _, Context, Handler, Message};
 
+use super::Shared;
 use crate::{
     actors::channels::channel::Channel,
     core::occupancy::Occupancy,
@@ -23,8 +24,10 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Seating {
     others: HashMap<NodeId, Usage>,
-    /// What the log has of this node.
+    /// What the log has of this node; at most what it was asked to note.
     told: Usage,
+    /// It may have something else, or nothing.
+    is_unsure: bool,
     /// Seats of all nodes.
     cap: usize,
     /// The log was asked for so many seats in all.
@@ -41,12 +44,17 @@ impl Seating {
     }
 
     fn elsewhere(&self) -> Occupancy {
-        self.others.values().fold(Occupancy::default(), |sum, counts| sum.plus(counts.occupancy))
+        self.counts().1.occupancy
     }
 
-    /// Seats that this node has.
-    pub const fn seats(&self) -> usize {
-        self.told.seats
+    /// Seats that this node has, and keeps whatever the log answers.
+    pub fn seats(&self) -> usize {
+        self.asked.map_or(self.told.seats, |asked| asked.min(self.told.seats))
+    }
+
+    /// What the log should have of this node, and of the others together.
+    pub fn counts(&self) -> (Usage, Usage) {
+        (self.told, self.others.values().fold(Usage::default(), |sum, counts| sum.plus(*counts)))
     }
 
     pub const fn is_answered(&self) -> bool {
@@ -54,13 +62,13 @@ impl Seating {
     }
 
     /// None of the seats is left, and the log was not asked in vain just now.
-    pub const fn may_give_more(&self, counted: usize) -> bool {
-        counted >= self.told.seats && self.refusal.is_none()
+    pub fn may_give_more(&self, counted: usize) -> bool {
+        counted >= self.seats() && self.refusal.is_none()
     }
 
     /// The log has lost it.
-    pub fn forget_told(&mut self) {
-        self.told.occupancy = Occupancy::default();
+    pub const fn forget_told(&mut self) {
+        self.is_unsure = true;
     }
 }
 
@@ -97,7 +105,8 @@ impl Channel {
     /// The same if it is not what the log has.
     pub(in crate::actors::channels) fn tell_changed_counts(&mut self, ctx: &Context<Self>) {
         let here = Usage { seats: self.state.counted(), occupancy: self.state.occupancy_here() };
-        if self.shared.as_ref().is_some_and(|shared| shared.seating.told != here) {
+        let Some(Shared { seating, .. }) = self.shared.as_deref() else { return };
+        if seating.is_unsure || seating.told != here {
             self.tell_own_counts(ctx);
         }
     }
@@ -114,6 +123,8 @@ impl Channel {
         let seating = &mut shared.seating;
         seating.asked = Some(wanted);
         seating.told.occupancy = self.state.occupancy_here();
+        // What is given back is no longer this node's: another one may have it before the log has answered.
+        seating.told.seats = seating.told.seats.min(wanted);
         let seats = Seats { cap: seating.cap, wanted, held: seating.told.seats };
         let channel = ctx.address();
         let done = Box::new(move |noted| channel.do_send(Noted(noted)));
@@ -122,12 +133,31 @@ impl Channel {
 
     /// Another node has told its counts.
     pub(super) fn counted_elsewhere(&mut self, node: NodeId, counts: Usage, ctx: &mut Context<Self>) {
-        let Some(shared) = self.shared.as_mut().filter(|shared| shared.log.node() != node) else { return };
+        let Some(shared) = &mut self.shared else { return };
+        if shared.log.node() == node {
+            // The others have taken this node for dead.
+            if counts == Usage::default() && shared.seating.told != counts {
+                self.tell_own_counts(ctx);
+            }
+            return;
+        }
         match counts == Usage::default() {
             true => shared.seating.others.remove(&node),
             false => shared.seating.others.insert(node, counts),
         };
         self.note_elsewhere(ctx);
+    }
+
+    /// Whose seats are others' by now are told, and go.
+    fn unseat(&mut self, ctx: &mut Context<Self>) {
+        let Some(shared) = &self.shared else { return };
+        let (seats, fault) = (shared.seating.seats(), Fault::ChannelFull { cap: shared.seating.cap });
+        if self.state.counted() > seats {
+            tracing::warn!("this server was away, and others have come into places of its clients, who are told");
+            let effects = self.state.unseat(self.now(), seats, &fault);
+            self.carry_out(effects, ctx);
+            self.note_use(ctx);
+        }
     }
 
     fn note_elsewhere(&mut self, ctx: &mut Context<Self>) {
@@ -151,6 +181,7 @@ impl Handler<Noted> for Channel {
         seating.refusal = match noted {
             Ok(seated) => {
                 seating.told.seats = seated.seats;
+                seating.is_unsure = false;
                 seating.learn(here, seated.others);
                 (seated.seats < wanted).then_some(Fault::ChannelFull { cap: seating.cap })
             }
@@ -161,6 +192,9 @@ impl Handler<Noted> for Channel {
             }
         };
         self.note_elsewhere(ctx);
+        if is_noted {
+            self.unseat(ctx);
+        }
         self.release_held(ctx);
         if let Some(shared) = &mut self.shared {
             shared.seating.refusal = None;

@@ -85,8 +85,14 @@ impl Nodes {
     }
 
     /// It has ended for good, unless it was opened elsewhere.
-    pub fn end(&self, id: ConnectionId, app: AppId, client_id: Option<&ClientId>) {
-        self.call(CONNECTION, vec![key(id)], args("end", self, app, client_id), |_| Some(()), drop);
+    pub fn end(
+        &self,
+        id: ConnectionId,
+        app: AppId,
+        client_id: Option<&ClientId>,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) {
+        self.call(CONNECTION, vec![key(id)], args("end", self, app, client_id), |_| Some(()), done);
     }
 }
 

@@ -2,7 +2,7 @@
 //! whoever is not told to look at a connection looks at it in a minute.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -143,9 +143,24 @@ impl Nodes {
     /// What the others answer in time, up to the first answer that is enough, and whether all have answered. A node that has died
     /// holds its lease for a while, and hears nothing.
     pub async fn gather(&self, question: &[u8], is_enough: impl Fn(&[u8]) -> bool) -> (Vec<Bytes>, bool) {
+        let (answers, are_all) = self.answers(question, is_enough).await;
+        (answers.into_values().flatten().collect(), are_all)
+    }
+
+    /// What each of the others answers, in order; none: nothing in time.
+    pub async fn ask_each(&self, question: &[u8]) -> BTreeMap<NodeId, Option<Bytes>> {
+        self.answers(question, |_| false).await.0
+    }
+
+    async fn answers(
+        &self,
+        question: &[u8],
+        is_enough: impl Fn(&[u8]) -> bool,
+    ) -> (BTreeMap<NodeId, Option<Bytes>>, bool) {
         let others = self.others();
+        let mut answers: BTreeMap<_, _> = others.iter().map(|node| (*node, None)).collect();
         if others.is_empty() {
-            return (Vec::new(), true);
+            return (answers, true);
         }
         let mut waiting = Waiting::begin(self);
         for node in &others {
@@ -157,11 +172,12 @@ impl Nodes {
             };
             self.tell(node, QUESTION, waiting.number, question, told);
         }
-        let mut answers = HashMap::new();
+        let mut awaited: BTreeSet<NodeId> = others.into_iter().collect();
         let all = async {
-            while answers.len() < others.len()
+            while !awaited.is_empty()
                 && let Some((node, answer)) = waiting.answers.recv().await
             {
+                awaited.remove(&node);
                 let is_enough = answer.as_ref().is_some_and(|answer: &Bytes| is_enough(answer));
                 answers.insert(node, answer);
                 if is_enough {
@@ -169,8 +185,8 @@ impl Nodes {
                 }
             }
         };
-        let in_time = timeout(limits::NODE_ANSWER, all).await.is_ok();
-        (answers.into_values().flatten().collect(), in_time)
+        let are_all = timeout(limits::NODE_ANSWER, all).await.is_ok();
+        (answers, are_all)
     }
 
     pub fn answer(&self, question: &Question, answer: &[u8]) {

@@ -122,7 +122,7 @@ impl Groups {
         is_ours: bool,
     ) -> Result<(usize, Commit), Code> {
         // Before the other locks: sending holds it while it hands messages in.
-        let joined_after = self.numbers.lock().last();
+        let joined_after = self.last_number();
         let _changing = self.changing.lock();
         let mut membership = self.membership.write();
         let before = membership.get(group).map(|group| group.info.clone());

@@ -225,6 +225,9 @@ impl ProtocolHandler for EventStream {
     }
 
     fn credentials_changed(&mut self, transport: &mut TransportContext<'_>) {
+        if let Err(fault) = self.shared.gate.check_app(&self.access.app) {
+            return self.fail(&fault, transport);
+        }
         self.revoked_at = self.shared.gate.revoked_at(&self.access);
         self.watch(transport);
     }

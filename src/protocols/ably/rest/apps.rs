@@ -72,6 +72,7 @@ pub async fn delete(call: &Call<'_>, app: &str) -> Result<RestAnswer, Fault> {
         return Err(Fault::NotPermitted { operation, on, permitted });
     }
     call.rest.apps.remove(app)?;
+    call.broker().credentials_changed();
     let change = Change { table: Table::Apps, put: Vec::new(), gone: vec![app.as_str().to_owned()] };
     call.rest.worker.broker.share(&change).await?;
     Ok(RestAnswer::nothing())

@@ -5,12 +5,11 @@ use actix_web::web;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytestring::ByteString;
 use rand::RngExt as _;
-use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use crate::{
     actors::connections::Owner,
-    auth::ably::{AllowedClient, Proven},
+    auth::ably::AllowedClient,
     core::{
         capability::Operation,
         command::Publish,
@@ -21,7 +20,7 @@ use crate::{
     error::Fault,
     ids::{ChannelName, ConnectionId},
     protocols::ably::{
-        annotations,
+        annotations, behalf,
         messages::{self, Publisher},
         name::Name,
         rest::{
@@ -139,19 +138,7 @@ impl<'a> Target<'a> {
     /// The connections that messages are published for and that other nodes have.
     async fn elsewhere(&self, call: &Call<'_>, messages: &[WireMessage]) -> Vec<(ConnectionId, Owner)> {
         let (broker, app) = (call.broker(), self.caller.access.app.id);
-        let mut elsewhere: Vec<(ConnectionId, Owner)> = Vec::new();
-        for key in messages.iter().filter_map(|message| message.connection_key.as_ref()) {
-            let Ok(Proven { connection, .. }) = call.rest.shared.connection_keys.verify(app, key.expose_secret())
-            else {
-                continue;
-            };
-            let is_known = broker.connections.owner(connection, broker.clock.uptime()).is_some()
-                || elsewhere.iter().any(|(id, _)| *id == connection);
-            if !is_known && let Ok(Some(owner)) = broker.connection_elsewhere(connection).await {
-                elsewhere.push((connection, owner));
-            }
-        }
-        elsewhere
+        behalf::elsewhere(behalf::unknown(messages, app, &call.rest.shared.connection_keys, broker), broker).await
     }
 
     fn publisher<'p>(&'p self, call: &'p Call<'_>, elsewhere: &'p [(ConnectionId, Owner)]) -> Publisher<'p> {

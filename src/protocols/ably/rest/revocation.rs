@@ -4,7 +4,6 @@ use actix_web::web;
 use serde::Serialize;
 
 use crate::{
-    actors::fanout::hub::CredentialsChanged,
     auth::ably::{self, RevocationRequest, Revoked},
     error::Fault,
     ids::Timestamp,
@@ -59,9 +58,7 @@ pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload)
     }
     // Connections that are open by such a token look whether it is theirs.
     if !kept.is_empty() {
-        for hub in call.rest.worker.broker.hubs.lock().iter() {
-            hub.address.do_send(CredentialsChanged);
-        }
+        call.rest.worker.broker.credentials_changed();
     }
     if let Some(revocations) = &call.rest.revocations {
         revocations.keep(&outcome).await?;

@@ -208,7 +208,7 @@ impl Serialize for FrameId<'_> {
 
 /// All summaries of a message, and no data (`docs/protocols/ably.md §9.7`).
 #[derive(Serialize)]
-struct SummaryItem<'a> {
+pub(super) struct SummaryItem<'a> {
     id: ItemId<'a>,
     action: u8,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -219,7 +219,7 @@ struct SummaryItem<'a> {
 }
 
 impl<'a> SummaryItem<'a> {
-    fn new(entry: &'a Entry, summarised: &'a Summarised) -> Self {
+    pub(super) fn new(entry: &'a Entry, summarised: &'a Summarised) -> Self {
         Self {
             id: ItemId::Of(entry, 0),
             action: SUMMARY,

@@ -8,9 +8,10 @@ use bytes::Bytes;
 
 use super::{
     ErrorInfo, Format,
+    annotation::AnnotationItem,
     codec::encode_value,
     data::{Written, WrittenData},
-    entry::OccupancyItem,
+    entry::{OccupancyItem, SummaryItem},
     items,
 };
 use crate::core::{
@@ -56,7 +57,17 @@ impl EventForm {
                     let item = OccupancyItem::new(occupancy, occupancy_category).with_envelope(entry);
                     ("message", Cow::Owned(item.payload()), encode_value(Format::Json, &item))
                 }
-                Body::Annotations(_) | Body::Objects(_) | Body::Summary(_) => return None,
+                Body::Annotations(annotations) => {
+                    let annotation = annotations.get(index)?;
+                    let item = AnnotationItem::new(entry, index, annotation, Format::Json);
+                    ("annotation", Cow::Borrowed(&annotation.payload), encode_value(Format::Json, &item))
+                }
+                // It has no payload: there is nothing to send without an envelope.
+                Body::Summary(summarised) if self.is_enveloped => {
+                    let item = SummaryItem::new(entry, summarised);
+                    ("message", Cow::Owned(Payload::default()), encode_value(Format::Json, &item))
+                }
+                Body::Objects(_) | Body::Summary(_) => return None,
             };
             let data = if self.is_enveloped { Some(in_channel(&item, channel)) } else { self.bare(&payload) };
             self.event(&mut events, kind, data.as_deref(), id);
