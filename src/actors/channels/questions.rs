@@ -103,7 +103,7 @@ impl Listed for MemberList {
 
 impl Listed for Snapshot {
     async fn now(channel: Addr<Channel>) -> Option<Arc<Self>> {
-        ask(channel, ObjectsNow(None)).await.ok().map(|found| found.objects)
+        ask(channel, ObjectsNow { id: None, is_read: true }).await.ok().map(|found| found.objects)
     }
 }
 
