@@ -61,10 +61,12 @@ pub enum Kind {
     Store,
     /// Objects of channels, and their pages as clients are sent them.
     Objects,
+    /// Groups of the group protocol, and their members.
+    Membership,
 }
 
 impl Kind {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -83,6 +85,7 @@ impl Kind {
         Self::Versions,
         Self::Store,
         Self::Objects,
+        Self::Membership,
     ];
 
     /// As metrics and refusals name it.
@@ -106,6 +109,7 @@ impl Kind {
             Self::Versions => "versions",
             Self::Store => "store",
             Self::Objects => "objects",
+            Self::Membership => "membership",
         }
     }
 }
