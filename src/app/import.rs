@@ -56,16 +56,21 @@ impl Destination {
             Box::new(chat::Import::new(archive, clock.clone(), zone.clone(), retention, is_dry))
         };
         let mongodb = database::settings(chat).map_err(anyhow::Error::msg)?;
-        if let (Protocol::Chat, Some(settings), false) = (protocol, mongodb, is_dry) {
-            let name = format!("the database {} of MongoDB", chat.mongodb_database);
+        let mongodb = mongodb.filter(|_| protocol == Protocol::Chat);
+        let is_mongodb = mongodb.is_some();
+        let database = format!("the database {} of MongoDB", chat.mongodb_database);
+        if let (Some(settings), false) = (mongodb, is_dry) {
+            let name = database;
             let (archive, driver) = database::open(settings, clock)?;
             return Ok(Self { importer: to_chat(archive), name, folder: None, _lock: None, _driver: Some(driver) });
         }
         let (path, file) = (&config.data.dir, folder::data_file(&config.data.dir));
         let (mut lock, mut opened) = (None, None);
         let engine = if is_dry {
-            lock = path.exists().then(|| folder::lock(path)).transpose()?;
-            let overlay = if file.exists() { Overlay::of(&file) } else { Overlay::of_nothing() };
+            let has_file = file.exists() && !is_mongodb;
+            lock = has_file.then(|| folder::lock(path)).transpose()?;
+            // What is in a database is not looked at.
+            let overlay = if has_file { Overlay::of(&file) } else { Overlay::of_nothing() };
             let overlay = overlay.with_context(|| format!("{} cannot be read", file.display()))?;
             let engine = Engine::start(overlay.opener(), clock.clone());
             Arc::new(engine.map_err(|error| folder::fault(path, error))?)
@@ -85,7 +90,8 @@ impl Destination {
                 Box::new(import.map_err(|error| folder::fault(path, error))?)
             }
         };
-        Ok(Self { importer, name: file.display().to_string(), folder: opened, _lock: lock, _driver: None })
+        let name = if is_mongodb { database } else { file.display().to_string() };
+        Ok(Self { importer, name, folder: opened, _lock: lock, _driver: None })
     }
 
     /// Leaves the data folder in order.

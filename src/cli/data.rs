@@ -110,7 +110,7 @@ fn inspect(folder: &Path, file: &Path, clock: &Clock, told: &Arc<Mutex<Progress>
         let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         told.lock().tell(done, "", uptime.uptime(), &mut io::stderr());
     });
-    let overlay = || Ok(Overlay::of(file).map_err(unusable)?.told_to(Arc::clone(&hears)));
+    let overlay = || Overlay::of(file).map_err(&unusable).map(|overlay| overlay.told_to(Arc::clone(&hears)));
     let pages = check::pages(overlay()?);
     let overlay = overlay()?;
     let rows = Engine::start(overlay.opener(), clock.clone()).and_then(|engine| {

@@ -97,23 +97,23 @@ pub(super) fn run(command: &Command, config: &Config, clock: &Clock, form: Form,
 
 /// What there is to say on stdout.
 fn bring(command: &Command, config: &Config, clock: &Clock, form: Form, err: &mut dyn Write) -> anyhow::Result<String> {
+    let mut sources = command.files()?;
     let zone = command.timezone.clone();
     let mut to = Destination::open(command.protocol, config, zone, clock, command.dry_run)?;
     let mut tally = Tally::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut carried = Ok(());
-    for kind in to.importer.order() {
-        for source in command.sources(*kind)? {
-            let mut told = Told { form, clock, err: &mut *err, tally: &mut tally };
-            carried = carry(command, source, &mut *to.importer, &runtime, &mut told);
-            if carried.is_err() {
-                break;
+    let mut told = Told { form, clock, err, tally: &mut tally };
+    let mut carry_all = || {
+        for kind in Kind::ALL {
+            let of_kind: Vec<Source> = sources.extract_if(.., |source| source.kind == kind).collect();
+            let stored = command.collection(kind, &*to.importer)?;
+            for source in of_kind.into_iter().chain(stored) {
+                carry(command, source, &mut *to.importer, &runtime, &mut told)?;
             }
         }
-        if carried.is_err() {
-            break;
-        }
-    }
+        anyhow::Ok(())
+    };
+    let carried = carry_all();
     let name = to.name.clone();
     to.close()?;
     carried.with_context(|| format!("stopped; what was brought along before stays. {}", tally.sentence()))?;
@@ -128,24 +128,32 @@ fn bring(command: &Command, config: &Config, clock: &Clock, form: Form, err: &mu
 }
 
 impl Command {
-    fn sources(&self, kind: Kind) -> anyhow::Result<Vec<Source>> {
-        let paths = match kind {
-            Kind::Groups => &self.groups,
-            Kind::Members => &self.members,
-            Kind::Messages => &self.messages,
-            Kind::Participants => &self.participants,
-        };
-        let opened = paths.iter().map(|path| files::open(kind, path));
-        let mut sources: Vec<_> = opened.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
-        if let Some(said) = &self.mongodb {
-            let uri = if said.contains("://") {
-                said.clone()
-            } else {
-                std::fs::read_to_string(said).with_context(|| format!("{said} cannot be read"))?.trim().to_owned()
-            };
-            sources.push(of_mongodb(SecretString::from(uri), kind)?);
+    /// All that are named, open: one that cannot be read stops it before anything is written.
+    fn files(&self) -> anyhow::Result<Vec<Source>> {
+        if self.protocol == Protocol::Group && !self.participants.is_empty() {
+            bail!("--participants is for chats; who may read what was said in a group are its --members");
         }
-        Ok(sources)
+        let named = [
+            (Kind::Groups, &self.groups),
+            (Kind::Members, &self.members),
+            (Kind::Participants, &self.participants),
+            (Kind::Messages, &self.messages),
+        ];
+        let paths = named.into_iter().flat_map(|(kind, paths)| paths.iter().map(move |path| files::open(kind, path)));
+        paths.collect::<Result<_, _>>().map_err(anyhow::Error::msg)
+    }
+
+    /// Of the database, if one is named.
+    fn collection(&self, kind: Kind, importer: &dyn Importer) -> anyhow::Result<Option<Source>> {
+        let Some(named) = self.mongodb.as_ref().filter(|_| !importer.columns(kind).is_empty()) else {
+            return Ok(None);
+        };
+        let uri = if named.contains("://") {
+            named.clone()
+        } else {
+            std::fs::read_to_string(named).with_context(|| format!("{named} cannot be read"))?.trim().to_owned()
+        };
+        of_mongodb(SecretString::from(uri), kind).map(Some)
     }
 }
 

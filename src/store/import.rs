@@ -63,10 +63,7 @@ pub enum Outcome {
 
 /// Puts rows into the tables of a protocol.
 pub trait Importer {
-    /// The kinds in the order in which they have to come; others it has no use for.
-    fn order(&self) -> &'static [Kind];
-
-    /// The columns that it reads.
+    /// The columns that it reads; none of a kind that it does not have.
     fn columns(&self, kind: Kind) -> &'static [Names];
 
     /// Puts records of one kind; what became of each. All of it is safe when this is done.
@@ -74,6 +71,9 @@ pub trait Importer {
 }
 
 impl Kind {
+    /// In the order in which they have to come.
+    pub const ALL: [Self; 4] = [Self::Groups, Self::Members, Self::Participants, Self::Messages];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Groups => "groups",

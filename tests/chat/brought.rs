@@ -153,4 +153,5 @@ fn arguments() {
     assert_eq!(brought.run("--messages m.csv --timezone Nowhere").status.code(), Some(2));
     assert!(brought.stops("--messages m.txt").contains("m.txt is neither .csv nor"));
     assert!(brought.stops("--messages none.csv").contains("none.csv cannot be read"));
+    assert!(!brought.has_data(), "nothing was begun");
 }

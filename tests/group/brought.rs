@@ -106,6 +106,7 @@ fn bad_rows_are_told_and_stop_it_or_are_skipped() {
         assert!(found.is_some_and(|found| found.contains(reason)), "{line} {reason}: {told}");
     }
     assert!(brought.stops(arguments).contains("m.csv:3 is bad"));
+    assert!(brought.stops("--participants m.csv").contains("--participants is for chats"));
     assert_eq!(brought.brings(&format!("{arguments} --skip-bad")), [0, 3, 6]);
     let output = brought.run(&format!("{arguments} --skip-bad --set group.message_age=24h"));
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -238,10 +238,6 @@ impl Import {
 }
 
 impl Importer for Import {
-    fn order(&self) -> &'static [Kind] {
-        &[Kind::Groups, Kind::Members, Kind::Messages]
-    }
-
     fn columns(&self, kind: Kind) -> &'static [Names] {
         match kind {
             Kind::Groups => &[GROUP, NAME, OWNER, MEMBERS, CREATED],

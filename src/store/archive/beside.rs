@@ -1,6 +1,7 @@
 //! An archive whose store is on another machine: all of it runs beside the worker threads, which must not wait for that.
 
-use futures_util::{FutureExt as _, executor::block_on};
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 
 use super::{Archive, Group, Inserted, Message, MessageId, Page, Reading, embedded::EmbeddedArchive};
 use crate::store::Readers;
@@ -20,7 +21,7 @@ impl BesideArchive {
         call: impl FnOnce(&EmbeddedArchive) -> Reading<'_, T> + Send + 'static,
     ) -> Reading<'_, T> {
         let archive = self.archive.clone();
-        async move { self.readers.read(move || block_on(call(&archive))).await? }.boxed()
+        async move { self.readers.read(move || Handle::current().block_on(call(&archive))).await? }.boxed()
     }
 }
 
