@@ -8,6 +8,7 @@ mod files;
 mod fleet;
 mod idle;
 mod log;
+mod mail;
 mod members;
 mod nodes;
 mod objects;

@@ -87,7 +87,7 @@ impl Older {
         if config.group.enabled {
             let is_ordered = config.cluster.engine != Engine::None;
             let store = Arc::clone(store);
-            older.group = Some(groups::open(&config.group, read.blacklist, store, clock, leeway, is_ordered)?);
+            older.group = Some(groups::open(&config.group, read.blacklist, store, account, clock, leeway, is_ordered)?);
         }
         Ok(older)
     }

@@ -37,5 +37,12 @@ pub const MAILBOX_TRIES: usize = 50;
 pub const MAILBOX_NUMBER_BITS: u32 = 10;
 pub const MAILBOX_NUMBER_LIFE: u64 = 600_000;
 
+/// How long somebody waits for others who put something into the same mailbox, or for the letters that the same client has sent
+/// before: as a client waits for Redis by default.
+pub const MAILBOX_TURN: Duration = Duration::from_secs(5);
+
+/// What a letter on its way costs beside its text.
+pub const POST_SENDING_COST: usize = 2_048;
+
 /// How often a node looks again at what another one has that may be gone.
 pub const MAILBOX_LOOK_AGAIN: Duration = Duration::from_secs(3);

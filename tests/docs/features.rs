@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 51] = [
+const WORKS: [(&str, &[&str]); 52] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -240,6 +240,14 @@ const WORKS: [(&str, &[&str]); 51] = [
             "cluster::beside::a_connection_is_at_one_node",
             "cluster::beside::a_token_that_was_revoked_is_good_at_no_node",
             "cluster::beside::channels_and_statistics_are_those_of_all_nodes",
+        ],
+    ),
+    (
+        "several servers on one Redis: pushes and delayed pushes of the relay, mailboxes and letters of the post office are those of all, each once",
+        &[
+            "cluster::mail::what_a_user_has_missed_is_handed_over_once_at_whichever_node",
+            "cluster::mail::what_a_node_had_claimed_that_is_gone_is_sent_once_by_another",
+            "cluster::mail::letters_of_all_nodes_come_in_the_order_of_each_sender_once",
         ],
     ),
     (

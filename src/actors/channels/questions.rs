@@ -208,7 +208,8 @@ impl Broker {
     pub async fn publish(self: &Arc<Self>, name: &ChannelName, publish: Publish) -> Result<Published, Fault> {
         match self.asleep(name, &publish) {
             Some(log) => self.append_asleep(&log, name, publish).await,
-            None => self.ask(name, Append(publish)).await,
+            // What it says of a publish holds, so it is waited for.
+            None => ask(self.directory.channel(name, self, None)?, Append(publish)).await,
         }
     }
 
@@ -219,7 +220,7 @@ impl Broker {
     pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
         let is_asleep = !all.is_empty() && all.iter().all(|publish| self.asleep(name, publish).is_some());
         if !is_asleep {
-            return self.ask(name, AppendAll(all)).await;
+            return ask(self.directory.channel(name, self, None)?, AppendAll(all)).await;
         }
         let mut count = 0;
         for publish in all {

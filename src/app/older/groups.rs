@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
+    actors::accounts::Account,
     app::every,
     auth::Leeway,
     clock::Clock,
@@ -21,8 +22,8 @@ use crate::{
     store::Store,
 };
 
-/// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
-/// `is_ordered`: all instances take messages in the order of the stream.
+/// Opens the groups in `store`, for whose members `account` pays, and meets the other instances if Redis is named. Redis need
+/// not be there yet. `is_ordered`: all instances take messages in the order of the stream.
 ///
 /// # Errors
 /// When the data folder cannot be read.
@@ -30,6 +31,7 @@ pub fn open(
     settings: &config::Group,
     blacklist: Vec<IpNet>,
     store: Arc<dyn Store>,
+    account: &Account,
     clock: &Clock,
     leeway: &Leeway,
     is_ordered: bool,
@@ -47,6 +49,7 @@ pub fn open(
         None => None,
     };
     let groups = Groups::open(settings, store, clock.clone(), instances)?;
+    groups.membership.write().charge_to(account.clone());
     let swept = Arc::clone(&groups);
     every(limits::GROUP_SWEEP, async move || {
         if let Err(error) = swept.sweep().await {

@@ -59,7 +59,7 @@ pub struct Groups {
     /// Authenticated connections. Channels that they are to attach to are left for them.
     pub online: Arc<Online<Arc<str>, ChannelName, ConnectionId>>,
     pub counters: Counters,
-    pub(super) membership: RwLock<Membership>,
+    pub membership: RwLock<Membership>,
     repository: Repository,
     numbers: Mutex<Numbers>,
     /// Held while members change in memory and are handed to the store, so that both do it in one order.

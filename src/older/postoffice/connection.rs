@@ -53,7 +53,7 @@ pub struct Connection {
     /// The numbers of letters on the way.
     unconfirmed: Unconfirmed<u64>,
     /// Letters of this client that are on their way into mailboxes that nodes share, in order.
-    pub(super) letters: Arc<tokio::sync::Mutex<()>>,
+    pub(super) letters: Option<Arc<tokio::sync::Mutex<()>>>,
 }
 
 impl Connection {
@@ -64,6 +64,7 @@ impl Connection {
         slot: Arc<ConnectionSlot>,
         started: Option<u64>,
     ) -> Self {
+        let letters = shared.mailboxes.sharing().map(|_| Arc::default());
         let publisher = match shared.mailboxes.sharing() {
             None => mailbox.lock().owner.publisher,
             Some(_) => publisher_of(&mailbox.name),
@@ -80,7 +81,7 @@ impl Connection {
             is_behind: false,
             highest: 0,
             unconfirmed: Unconfirmed::default(),
-            letters: Arc::default(),
+            letters,
         }
     }
 

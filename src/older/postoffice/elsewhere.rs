@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use actix_web::rt;
+use actix_web::{rt, rt::time::timeout};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -91,9 +91,9 @@ pub fn send(
     about: &About<'_>,
     transport: &mut TransportContext<'_>,
 ) -> Result<(), Refusal> {
-    let Data::Text(text) = &message.payload.data else { return Ok(()) };
+    let (Data::Text(text), Some(turn)) = (&message.payload.data, connection.letters.clone()) else { return Ok(()) };
     let text = text.as_bytes().clone();
-    let charge = transport.charge(Kind::Inbound, text.len()).map_err(NoRoom::to_fault)?;
+    let charge = transport.charge(Kind::Inbound, text.len() + limits::POST_SENDING_COST).map_err(NoRoom::to_fault)?;
     let shared = Arc::clone(&connection.shared);
     let sender = Arc::clone(&connection.mailbox.name);
     let is_foreign = |from: &str| from != &*sender && !connection.principal.covers(from);
@@ -114,12 +114,16 @@ pub fn send(
         message,
         text,
     };
-    let (handle, turn) = (transport.handle(), Arc::clone(&connection.letters));
+    let handle = transport.handle();
     let abouts: Vec<_> = names.iter().map(|name| about.to(name)).collect();
     rt::spawn(async move {
         let _charge = charge;
-        let _turn = turn.lock().await;
-        let given = join_all(names.iter().map(|name| sending.give(name))).await;
+        let turn = timeout(limits::MAILBOX_TURN, turn.lock()).await;
+        let give = async |name: &String| match &turn {
+            Ok(_) => sending.give(name).await,
+            Err(_) => Err(Fault::Busy.into()),
+        };
+        let given = join_all(names.iter().map(give)).await;
         let frames = given.into_iter().zip(&abouts).filter_map(|(given, about)| Some(given.err()?.frame(about)));
         let frames: Vec<Bytes> = frames.collect();
         if !frames.is_empty() && !sending.shared.is_silent() {

@@ -18,7 +18,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -38,6 +38,7 @@ mod unconfirmed;
 
 use queue::Disk;
 pub use queue::{Bounds, Full, Message, Payers, Put, Queue, Removed, UNTIL_READ, Waiting};
+use shared::Access;
 pub use shared::{Loaded, Posted, Sharing};
 pub use unconfirmed::Unconfirmed;
 
@@ -74,10 +75,8 @@ pub struct Mailboxes<O> {
 pub struct Mailbox<O> {
     pub name: Arc<str>,
     contents: Mutex<Contents<O>>,
-    /// Whoever reads what waits and then changes it has it meanwhile, in the order of asking; only where nodes share it.
-    turn: tokio::sync::Mutex<()>,
-    /// Somebody will read what waits.
-    is_due: AtomicBool,
+    /// Only where nodes share it.
+    access: Option<Box<Access>>,
 }
 
 /// What is in a mailbox.
@@ -171,12 +170,8 @@ impl<O: Owner> Mailboxes<O> {
         if self.sharing.is_some() {
             contents.queue.share();
         }
-        let mailbox = Mailbox {
-            name: name.into(),
-            contents: Mutex::new(contents),
-            turn: Default::default(),
-            is_due: AtomicBool::new(false),
-        };
+        let access = self.sharing.is_some().then(Box::default);
+        let mailbox = Mailbox { name: name.into(), contents: Mutex::new(contents), access };
         let mailbox = Arc::new(mailbox);
         all.insert(Arc::clone(&mailbox.name), Arc::clone(&mailbox));
         mailbox

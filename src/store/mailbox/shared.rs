@@ -6,7 +6,9 @@
 //! owner has the last number (8 bytes); it goes when nothing was put in for some time. Numbers begin with the time, so none comes
 //! twice.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::timeout;
 
 use super::{
     Bounds, Disk, FACTS_BYTES, Full, Mailbox, Mailboxes, Message, Owner, Tables, UNTIL_READ, Waiting, facts,
@@ -31,6 +33,15 @@ pub struct Sharing {
     /// Where it stands for some minutes which messages have come, by what their sender calls them; none: that is not asked.
     pub seen: Option<&'static str>,
     pub clock: Clock,
+}
+
+/// Who of this node is at a mailbox in the store.
+#[derive(Default)]
+pub(super) struct Access {
+    /// Whoever reads what waits and then changes it has it meanwhile, in the order of asking.
+    turn: tokio::sync::Mutex<()>,
+    /// Somebody will read what waits.
+    is_due: AtomicBool,
 }
 
 /// What became of a message that was put in.
@@ -126,8 +137,11 @@ impl<O: Owner> Mailboxes<O> {
         bounds: Bounds,
         once: Option<Vec<u8>>,
     ) -> Result<Posted, StoreError> {
-        let Some(sharing) = &self.sharing else { return Err(StoreError::Closed) };
-        let _turn = mailbox.turn.lock().await;
+        let Some((sharing, access)) = self.sharing.as_ref().zip(mailbox.access.as_ref()) else {
+            return Err(StoreError::Closed);
+        };
+        // Who waits behind others for a store that does not answer is not to wait as long as all of them.
+        let _turn = timeout(limits::MAILBOX_TURN, access.turn.lock()).await.map_err(|_| StoreError::Late)?;
         let Tables { facts: table, bodies } = self.tables;
         let seen = once.as_ref().zip(sharing.seen).map(|(name, table)| (table, name.clone()));
         for _ in 0..limits::MAILBOX_TRIES {
@@ -175,7 +189,7 @@ impl<O: Owner> Mailboxes<O> {
 
     /// Something may wait: whether nobody has said so yet whose [`Self::load`] is still to come.
     pub fn is_due(&self, mailbox: &Mailbox<O>) -> bool {
-        !mailbox.is_due.swap(true, Ordering::AcqRel)
+        mailbox.access.as_ref().is_some_and(|access| !access.is_due.swap(true, Ordering::AcqRel))
     }
 
     /// Takes in hand what waits and no other node has, the first first, as much as may be on its way at once.
@@ -183,9 +197,11 @@ impl<O: Owner> Mailboxes<O> {
     /// # Errors
     /// Why the store could not be read or written.
     pub async fn load(&self, mailbox: &Mailbox<O>) -> Result<Loaded, StoreError> {
-        let Some(sharing) = &self.sharing else { return Ok(Loaded::default()) };
-        let _turn = mailbox.turn.lock().await;
-        mailbox.is_due.store(false, Ordering::Release);
+        let Some((sharing, access)) = self.sharing.as_ref().zip(mailbox.access.as_ref()) else {
+            return Ok(Loaded::default());
+        };
+        let _turn = access.turn.lock().await;
+        access.is_due.store(false, Ordering::Release);
         let Tables { facts: table, bodies } = self.tables;
         for _ in 0..limits::MAILBOX_TRIES {
             let removals = mailbox.lock().queue.removals();
@@ -357,3 +373,6 @@ impl<O: Owner> Mailboxes<O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ async fn a_rolling_restart_is_seen_by_nobody() {
     let plan = Plan {
         publishes: each,
         ahead: 1,
-        pause: Duration::from_millis(sized(500, 2_000) as u64),
+        pause: Duration::from_millis(sized(250, 2_000) as u64),
         hears: MEMBERS * each,
         ..Plan::listen()
     };

@@ -7,12 +7,16 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::{
-    actors::channels::{channel::Channel, undone::Command},
+    actors::{
+        accounts::{Charge, Full, Kind},
+        channels::{channel::Channel, undone::Command},
+    },
     core::{
-        command::{Attach, Start},
+        command::{Attach, Publish, Start},
         serial::Serial,
     },
     error::Fault,
+    limits,
 };
 
 #[derive(Default)]
@@ -34,6 +38,8 @@ type HeldCommand = dyn FnOnce(&mut Channel, &mut Context<Channel>);
 struct Waiting {
     needs_seat: bool,
     carry_out: Box<HeldCommand>,
+    /// Pays for a publish.
+    _charge: Option<Charge>,
 }
 
 impl Held {
@@ -78,10 +84,31 @@ impl Channel {
         M: Message<Result = ()> + 'static,
         Self: Handler<M, Result = ()>,
     {
-        self.hold_for(command, false);
+        self.hold_for(command, false, None);
     }
 
-    fn hold_for<M>(&mut self, command: M, needs_seat: bool)
+    /// The same of a publish, which the app pays for: what is published meanwhile is as much as its senders like.
+    pub(in crate::actors::channels) fn hold_publish(&mut self, command: Command<Publish>) {
+        let cost = command.body.as_ref().map_or(0, |publish| publish.body.cost());
+        match self.room_for_publish(cost) {
+            Ok(charge) => self.hold_for(command, false, Some(charge)),
+            Err(fault) => {
+                if let Some(reply) = self.begin(command).and_then(|publish| publish.reply) {
+                    self.conclude(reply, Err(fault));
+                }
+            }
+        }
+    }
+
+    fn room_for_publish(&self, cost: usize) -> Result<Charge, Fault> {
+        if self.shared.as_ref().is_some_and(|shared| shared.held.commands.len() >= limits::CHANNEL_HELD) {
+            return Err(Fault::Busy);
+        }
+        let account = self.worker.broker.accounts.app(self.state.name().app());
+        account.charge(Kind::Inbound, cost).map_err(Full::to_fault)
+    }
+
+    fn hold_for<M>(&mut self, command: M, needs_seat: bool, _charge: Option<Charge>)
     where
         M: Message<Result = ()> + 'static,
         Self: Handler<M, Result = ()>,
@@ -90,7 +117,7 @@ impl Channel {
             let carry_out = Box::new(move |channel: &mut Self, ctx: &mut Context<Self>| {
                 Self::handle(channel, command, ctx);
             });
-            shared.held.commands.push_back(Waiting { needs_seat, carry_out });
+            shared.held.commands.push_back(Waiting { needs_seat, carry_out, _charge });
         }
     }
 
@@ -127,7 +154,7 @@ impl Channel {
         shared.held.asks_again |= is_behind;
         shared.held.awaits_log |= is_behind;
         let cap = attach.rules.as_ref().map_or(0, |rules| rules.cap());
-        self.hold_for(command, needs_seat);
+        self.hold_for(command, needs_seat, None);
         if is_behind {
             self.ask_log(ctx);
         }
@@ -147,7 +174,8 @@ impl Channel {
             }
             let Some(waiting) = shared.held.commands.pop_front() else { return };
             shared.held.is_releasing = true;
-            (waiting.carry_out)(self, ctx);
+            let Waiting { carry_out, _charge, .. } = waiting;
+            carry_out(self, ctx);
             if let Some(shared) = &mut self.shared {
                 shared.held.is_releasing = false;
             }

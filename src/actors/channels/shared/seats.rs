@@ -48,8 +48,8 @@ impl Seating {
     }
 
     /// Seats that this node has, and keeps whatever the log answers.
-    pub fn seats(&self) -> usize {
-        self.asked.map_or(self.told.seats, |asked| asked.min(self.told.seats))
+    pub const fn seats(&self) -> usize {
+        self.told.seats
     }
 
     /// What the log should have of this node, and of the others together.
@@ -62,8 +62,8 @@ impl Seating {
     }
 
     /// None of the seats is left, and the log was not asked in vain just now.
-    pub fn may_give_more(&self, counted: usize) -> bool {
-        counted >= self.seats() && self.refusal.is_none()
+    pub const fn may_give_more(&self, counted: usize) -> bool {
+        counted >= self.told.seats && self.refusal.is_none()
     }
 
     /// The log has lost it.

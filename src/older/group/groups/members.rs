@@ -134,6 +134,8 @@ impl Groups {
             Some(_) => membership.may_put(group)?,
         }
         membership.may_add(group, enrolments.iter().map(|enrolment| &*enrolment.user))?;
+        let members = enrolments.iter().map(|Enrolment { user, name, avatar }| [&**user, &**name, &**avatar]);
+        membership.reserve(group, written.as_ref(), members)?;
         let mut batch = Batch::new();
         if let Some(info) = &written {
             membership.put(group, info.clone());
