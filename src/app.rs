@@ -59,6 +59,7 @@ use crate::{
 
 mod admin;
 mod cluster;
+pub mod import;
 mod listen;
 mod memory;
 mod older;
@@ -70,6 +71,7 @@ mod site;
 mod storage;
 
 use admin::AdminHooks;
+use cluster::Joined;
 use listen::Bound;
 use older::{Older, Read};
 use operations::Operations;
@@ -77,7 +79,7 @@ pub use prepare::{Prepared, load, prepare};
 use reload::Reloader;
 pub use running::Running;
 use site::{Origins, Site};
-use storage::Storage;
+use storage::{Places, Storage};
 
 /// Starts a server with settings that a program has made.
 ///
@@ -128,14 +130,16 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         (Arc::new(memory), None)
     };
     let copies = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
-    let log = match cluster::log(config, cluster, fingerprint, copies, Arc::clone(&namespaces), clock.clone())? {
-        Some(shared) => Arc::new(shared),
-        None => log,
+    let joined = cluster::log(config, cluster, fingerprint, copies, Arc::clone(&namespaces), clock.clone())?;
+    let (log, shared): (Arc<dyn Log>, _) = match joined {
+        Some(Joined { log, store, claims }) => (Arc::new(log), Some((store, claims))),
+        None => (log, None),
     };
     let older = match &storage {
         Some(storage) => {
             let read = Read { moderation, mongodb, blacklist };
-            Older::open(config, read, &storage.store, &accounts.app(AppId::DEFAULT), &clock, &leeway)?
+            let places = Places { folder: Arc::clone(&storage.store), shared };
+            Older::open(config, read, &places, &accounts.app(AppId::DEFAULT), &clock, &leeway)?
         }
         None => Older::default(),
     };

@@ -1,4 +1,4 @@
-//! The command line: `serve` (default), `config check|show`, `data check|compact`,
+//! The command line: `serve` (default), `config check|show`, `data check|compact`, `import chat|group`,
 //! `token mint|static|inspect`, `certificate self-signed`, `health`, `admin …`, `completions`.
 //!
 //! Here: arguments and which command runs. Commands give a report that is written to the streams, so tests run them
@@ -9,6 +9,8 @@ mod banner;
 mod certificate;
 mod data;
 mod health;
+mod import;
+mod progress;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use banner::{banner, ready_token};
+use progress::Form;
 
 use crate::{
     app::{self, Prepared},
@@ -92,6 +95,8 @@ enum Command {
     /// Look after the data folder while no server uses it.
     #[command(subcommand)]
     Data(data::Command),
+    /// Bring along what an older server has kept: groups, members, messages.
+    Import(Box<import::Command>),
     /// Make certificates for TLS.
     #[command(subcommand)]
     Certificate(certificate::Command),
@@ -152,7 +157,8 @@ pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     // First of all, so that a signal that comes early is heard.
     let process = cli.will_serve().then(serve::Process::begin).transpose();
-    let outcome = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
+    // Whatever thread tells how far a command is writes to stderr, so that it is not locked here.
+    let outcome = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr());
     let ended = process.and_then(|process| match (outcome, process) {
         // Serving needs stdout for its logs, so it starts when the locks are gone.
         (Outcome::Serve(prepared), Some(process)) => {
@@ -221,7 +227,7 @@ fn run<'a>(
             Err(complaints) => Err(complaints),
         }
     } else {
-        report(cli, environment, clock, out)
+        report(cli, environment, clock, out, err)
     };
     let Report { out: said, notes, good } = report.unwrap_or_else(|complaints| Report::from(Err(complaints)));
     // What the command comes to stands last, where both streams go to one terminal: its answer, or why it refuses.
@@ -236,7 +242,13 @@ fn run<'a>(
 }
 
 /// Does what a command says, but for serving.
-fn report(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write) -> Result<Report, Complaints> {
+fn report(
+    cli: &Cli,
+    environment: &Environment,
+    clock: &Clock,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<Report, Complaints> {
     let flags = cli.settings.pairs();
     let loaded = || config::load(environment, &flags);
     Ok(match &cli.command {
@@ -249,7 +261,8 @@ fn report(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Wri
             Report { out: format!("the configuration is valid (MODE {mode})"), notes, good: true }
         }
         Some(Command::Config(ConfigCommand::Show)) => Report::good(show(&loaded()?)),
-        Some(Command::Data(command)) => data::run(*command, &loaded()?.config.data, clock).into(),
+        Some(Command::Data(command)) => data::run(*command, &loaded()?.config.data, clock, Form::of_process()).into(),
+        Some(Command::Import(command)) => import::run(command, &loaded()?.config, clock, Form::of_process(), err),
         Some(Command::Admin(command)) => admin::run(command, &loaded()?.config, out),
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();

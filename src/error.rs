@@ -162,8 +162,6 @@ reply_table! {
         NotOwnAnonymous => (40166, 401),
         #[error("the messages of this channel cannot be changed or annotated; mutableMessages in the rule of its namespace allows it")]
         NotMutable => (93002, 400),
-        #[error("{what} are not possible here: this server shares its channels with others (cluster.engine)")]
-        NotShared { what: &'static str } => (40000, 400),
         #[error("invalid object message: {field}: found {found}; allowed: {rule}")]
         InvalidObject { field: &'static str, found: Found, rule: &'static str } => (92000, 400),
         #[error("the objects of the channel have as many {what} as they may have ({limit}); deleted and removed ones count for a day")]
@@ -306,7 +304,6 @@ mod tests {
             Fault::NotOwn,
             Fault::NotOwnAnonymous,
             Fault::NotMutable,
-            Fault::NotShared { what: "annotations" },
             Fault::KeyUnknown,
             Fault::ConversationUnknown,
             Fault::TooManyConnects { why: "too many new WebSockets".into() },

@@ -1,6 +1,7 @@
 //! The chat over real sockets and HTTP, against the drop-in profile with the original paths: `docs/protocols/chat.md`, row by row.
 
-mod client;
+mod brought;
+pub mod client;
 mod commands;
 mod cross;
 mod delivery;

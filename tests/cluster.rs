@@ -2,12 +2,16 @@
 
 mod beside;
 mod changes;
+mod chats;
 mod figures;
+mod files;
 mod fleet;
 mod idle;
 mod log;
+mod mail;
 mod members;
 mod nodes;
+mod objects;
 mod outages;
 mod proxy;
 mod restart;

@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod brought;
 mod client;
 mod cross;
 mod delivery;

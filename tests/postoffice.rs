@@ -1,7 +1,7 @@
 //! PostOffice over real sockets, against the drop-in profile with the original paths: `docs/protocols/postoffice.md`, row by
 //! row.
 
-mod client;
+pub mod client;
 mod cross;
 mod errors;
 mod fields;

@@ -17,13 +17,17 @@ use letshare_server::{
     config::{Config, Protocol},
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-use crate::support::{Http, PATIENCE, Response, Server, eventually};
+use crate::support::{
+    Http, PATIENCE, Response, Server, eventually,
+    redis::{RedisServer, join_if_asked},
+};
 
 const KEY: &str = "a key that only back ends know";
 
@@ -38,6 +42,8 @@ const ON_THE_SHARED_PORT: [(&str, &str); 4] = [
 /// A relay and a back end that pushes to it.
 struct Rig {
     server: Server,
+    _redis: Option<RedisServer>,
+    _folder: TempDir,
     address: SocketAddr,
     http: Http<TcpStream>,
 }
@@ -48,7 +54,9 @@ impl Rig {
     }
 
     async fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+        let (folder, mut redis) = (TempDir::new().unwrap(), None);
         let server = Server::start_as("relay", clock, |config| {
+            redis = join_if_asked(config, folder.path());
             // On the shared port: what was pushed is read back there.
             config.ably.enabled = true;
             config.relay.port = Some(0);
@@ -58,7 +66,7 @@ impl Rig {
         });
         let address = server.address_of(Protocol::Relay);
         let http = Http::connect_to(address).await;
-        Self { server, address, http }
+        Self { server, _redis: redis, _folder: folder, address, http }
     }
 
     async fn post(&mut self, body: &str) -> Response {
@@ -121,10 +129,10 @@ impl Rig {
     }
 }
 
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    async fn connect(url: &str) -> Self {
+    pub async fn connect(url: &str) -> Self {
         let connected = tokio_tungstenite::connect_async_with_config(url, None, true).await;
         Self(connected.expect("the relay upgrades").0)
     }
@@ -134,7 +142,7 @@ impl Socket {
         self.0.send(text).await.expect("the connection is open");
     }
 
-    async fn identify(&mut self, token: Value) {
+    pub async fn identify(&mut self, token: Value) {
         let identify = json!({"event": "identify", "data": {"token": token}});
         self.send(&identify.to_string()).await;
     }
@@ -150,12 +158,12 @@ impl Socket {
         }
     }
 
-    async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         serde_json::from_str(&self.next_text().await).expect("JSON")
     }
 
     /// The next frame is this event.
-    async fn expect(&mut self, event: &str) -> Value {
+    pub async fn expect(&mut self, event: &str) -> Value {
         let frame = self.next().await;
         assert_eq!(frame["event"], event, "{frame}");
         frame["data"].clone()

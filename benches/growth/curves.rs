@@ -108,11 +108,11 @@ fn measured(
 ) -> Result<Cost> {
     let before = server.idle_cpu(clients)?;
     thread::sleep(AT_REST);
-    // What is done all the time does not count, however long the rest takes.
-    let at_rest = (server.cpu()? - before).div_duration_f64(AT_REST);
+    // What is done all the time does not count, however long the rest takes. A thread that has ended takes its time with it.
+    let at_rest = server.cpu()?.saturating_sub(before).div_duration_f64(AT_REST);
     let (before, began) = (server.cpu()?, Instant::now());
     act(clients)?;
-    let used = server.idle_cpu(clients)? - before;
+    let used = server.idle_cpu(clients)?.saturating_sub(before);
     Ok(Cost { cpu: used.saturating_sub(began.elapsed().mul_f64(at_rest)), units })
 }
 
@@ -182,7 +182,7 @@ fn resume(server: &mut Server, count: usize) -> Result<Cost> {
         client.attach_with("a", mode::EVERYTHING, position)?;
         again.push(client);
     }
-    Ok(Cost { cpu: server.idle_cpu(&mut again)? - before, units: count })
+    Ok(Cost { cpu: server.idle_cpu(&mut again)?.saturating_sub(before), units: count })
 }
 
 /// A token of the key, with this besides.
@@ -339,7 +339,7 @@ fn idle_channels(server: &mut Server, count: usize) -> Result<Cost> {
     server.idle_cpu(&mut clients)?;
     let before = server.cpu()?;
     thread::sleep(Duration::from_secs(SECONDS as u64));
-    Ok(Cost { cpu: server.cpu()? - before, units: count * SECONDS })
+    Ok(Cost { cpu: server.cpu()?.saturating_sub(before), units: count * SECONDS })
 }
 
 fn many_channels(server: &mut Server, count: usize) -> Result<Cost> {
@@ -359,5 +359,5 @@ fn idle_sweep(server: &mut Server, count: usize) -> Result<Cost> {
     thread::sleep(Duration::from_secs(35));
     let before = server.cpu()?;
     thread::sleep(Duration::from_secs(60));
-    Ok(Cost { cpu: server.cpu()? - before, units: 2 })
+    Ok(Cost { cpu: server.cpu()?.saturating_sub(before), units: 2 })
 }

@@ -81,7 +81,7 @@ impl Server {
             thread::sleep(Duration::from_millis(10));
             let now = self.cpu()?;
             // Timers tick all the time; that is next to nothing.
-            let is_quiet = came == 0 && now - before < Duration::from_micros(200);
+            let is_quiet = came == 0 && now.saturating_sub(before) < Duration::from_micros(200);
             quiet = if is_quiet { quiet + 1 } else { 0 };
             if quiet == 3 {
                 return Ok(now);

@@ -21,8 +21,8 @@ pub struct Shares {
     pub client: usize,
     /// Of these, windows of channels: of all apps, and of one.
     pub windows: [usize; 2],
-    /// Bodies of requests that are read: of one app, of all whose app is not known yet; and of one network of these.
-    pub bodies: [usize; 2],
+    /// Bodies of requests that are read: of one app, and of all whose app is not known yet.
+    pub bodies: usize,
 }
 
 /// Bytes that are kept, by the name of their kind.
@@ -75,13 +75,13 @@ impl Shares {
         account.set_limit(self.app);
         account.bound(Kind::Window, self.windows[1]);
         account.bound(Kind::Store, limits::STORE_CHANNELS_BYTES / 2);
-        account.bound(Kind::RequestBody, self.bodies[0]);
+        account.bound(Kind::RequestBody, self.bodies);
     }
 
     /// For requests whose app is not known yet.
     fn bound_network(&self, account: &Account) {
         account.set_limit(self.network);
-        account.bound(Kind::RequestBody, self.bodies[1]);
+        account.bound(Kind::RequestBody, self.bodies / 2);
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     const SHARES: Shares =
-        Shares { server: 1_000, app: 600, network: 200, client: 150, windows: [500, 400], bodies: [100, 50] };
+        Shares { server: 1_000, app: 600, network: 200, client: 150, windows: [500, 400], bodies: 100 };
 
     fn network(address: &str) -> Option<Network> {
         Some(Network::of(address.parse::<IpAddr>().unwrap()))
@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(two.charge(Kind::Outbox, 51).err().unwrap().level, Level::Server);
     }
 
-    /// Before an app is known its place is taken by one account for all, with bounds of its own for what is read.
+    /// Before an app is known its place is taken by one account for all, with bounds of its own for what is read; however many
+    /// networks take all that they may, the next one finds something.
     #[test]
     fn requests_of_one_network_share_and_leave_the_apps_alone() {
         let accounts = Accounts::new(SHARES);
@@ -206,11 +207,9 @@ mod tests {
         let kept = one.charge(Kind::RequestBody, 50);
         assert_eq!(one.charge(Kind::RequestBody, 1).err().unwrap().level, Level::Network);
         assert!(one.charge(Kind::PlainConnection, 150).is_ok());
-        let more = other.charge(Kind::RequestBody, 50);
-        assert_eq!(
-            accounts.requests(network("10.0.0.3")).charge(Kind::RequestBody, 1).err().unwrap().level,
-            Level::Requests
-        );
+        let more = other.charge(Kind::RequestBody, 25);
+        assert_eq!(other.charge(Kind::RequestBody, 1).err().unwrap().level, Level::Network);
+        assert!(more.is_ok() && accounts.requests(network("10.0.0.3")).charge(Kind::RequestBody, 12).is_ok());
         let app = AppId::random();
         assert!(accounts.app(app).charge(Kind::RequestBody, 100).is_ok());
         let window = accounts.app(app).charge(Kind::Window, 1);

@@ -3,10 +3,15 @@
 //! A message is on its way to one connection at a time. Behind it goes a ping; its answer shows that the message was read,
 //! and only then it leaves the mailbox. When the connection is gone before, the message waits again.
 //!
-//! Connections come online while the mailbox of their user is locked, and whoever leaves a message looks under the same lock
-//! whether the user is online. So a message either waits here, or the user was online before it came.
+//! On one server connections come online while the mailbox of their user is locked, and whoever leaves a message looks under the same lock
+//! whether the user is online. So a message either waits here, or the user was online before it came. Where nodes share the
+//! mailboxes, whoever has left a message says so, and nodes where the user is online take it in hand ([`Inboxes::fetch`]): one of
+//! them, until the connection that was sent it has confirmed it or is gone.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 
@@ -16,17 +21,23 @@ use crate::{
         online::{Online, Registration},
         transport::TransportContext,
     },
+    clock::Clock,
     core::{budget::Account, frame},
     ids::Timestamp,
+    limits,
     store::{
-        Store, StoreError,
-        mailbox::{self, Bounds, Contents, Full, Message, Owner, Tables, Unconfirmed},
+        Place, StoreError,
+        mailbox::{self, Bounds, Contents, Full, Message, Owner, Posted, Sharing, Tables, Unconfirmed},
     },
 };
 
 /// The numbers of the messages that are on their way to a connection.
 #[derive(Default)]
-pub struct InFlight(HashSet<u64>);
+pub struct InFlight {
+    numbers: HashSet<u64>,
+    /// Somebody looks from time to time whether what another node has is free.
+    is_watched: bool,
+}
 
 impl Owner for InFlight {
     fn new(_: &str) -> Self {
@@ -34,7 +45,7 @@ impl Owner for InFlight {
     }
 
     fn is_idle(&self) -> bool {
-        self.0.is_empty()
+        self.numbers.is_empty()
     }
 }
 
@@ -47,7 +58,11 @@ pub struct Inboxes {
     pub online: Arc<Online<String>>,
     /// How much may wait for one user.
     bounds: Bounds,
+    tell: Arc<OnceLock<Tell>>,
 }
+
+/// Says at the other nodes that something waits for a user.
+type Tell = Box<dyn Fn(&str) + Send + Sync>;
 
 /// What became of a message that was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +78,32 @@ pub enum Left {
 impl Inboxes {
     /// Finds what earlier runs have left; all users together may have `bytes` on disk, and `memory` pays for what is in memory.
     pub fn open(
-        store: Arc<dyn Store>,
+        place: &Place,
         tables: Tables,
         bytes: usize,
         bounds: Bounds,
         memory: &Account,
+        clock: Clock,
     ) -> Result<Self, StoreError> {
-        let mailboxes = mailbox::Mailboxes::open(store, tables, bytes, memory)?;
-        Ok(Self { mailboxes, online: Arc::default(), bounds })
+        let store = Arc::clone(&place.store);
+        let mailboxes = match place.claims.clone() {
+            None => mailbox::Mailboxes::open(store, tables, bytes, memory)?,
+            Some(claims) => {
+                let sharing = Sharing { claims, is_exclusive: true, seen: None, clock };
+                mailbox::Mailboxes::of_nodes(store, tables, bytes, memory, sharing)
+            }
+        };
+        Ok(Self { mailboxes, online: Arc::default(), bounds, tell: Arc::default() })
+    }
+
+    /// What waits may be another node's to hand over: `tell` says there that something does.
+    pub fn tell_by(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.tell.set(Box::new(tell));
+    }
+
+    /// Whether nodes share what waits.
+    pub fn is_shared(&self) -> bool {
+        self.mailboxes.sharing().is_some()
     }
 
     /// Leaves a message for a user; `if_away`: only if the user is not online. It waits from now on, and is on disk when the
@@ -85,7 +118,11 @@ impl Inboxes {
         if_away: bool,
     ) -> impl Future<Output = Result<Left, StoreError>> + use<> {
         let (inboxes, mailbox) = (self.clone(), self.mailboxes.of(user));
-        let put = {
+        let mut shared = None;
+        let put = if self.is_shared() {
+            shared = Some(message);
+            Err(Left::Online)
+        } else {
             let queue = &mut mailbox.lock().queue;
             if !message.key.is_empty() && queue.has(&message.key) {
                 Err(Left::Kept)
@@ -97,6 +134,9 @@ impl Inboxes {
         };
         let written = put.map(|put| self.mailboxes.write(&mailbox, put));
         async move {
+            if let Some(message) = shared {
+                return inboxes.post(&mailbox, message, if_away).await;
+            }
             let left = match written {
                 Ok(written) => written.await.map(|_| Left::Kept),
                 Err(left) => Ok(left),
@@ -107,6 +147,96 @@ impl Inboxes {
                 inboxes.mailboxes.release(&mailbox);
             }
             left
+        }
+    }
+
+    async fn post(&self, mailbox: &Arc<Mailbox>, message: Message, if_away: bool) -> Result<Left, StoreError> {
+        let posted = match if_away && self.online.is_online(&*mailbox.name) {
+            true => Ok(Left::Online),
+            false => self.mailboxes.post(mailbox, message, self.bounds, None).await.map(|posted| match posted {
+                Posted::Kept { .. } | Posted::Known => Left::Kept,
+                Posted::Full(full) => Left::Full(full),
+            }),
+        };
+        if posted == Ok(Left::Kept) {
+            self.fetch(&mailbox.name);
+        }
+        self.mailboxes.release(mailbox);
+        posted
+    }
+
+    /// Takes in hand what waits for a user who is online here, and tells the user's connections. What another node has is looked
+    /// for again as long as the user is here.
+    pub fn fetch(&self, user: &str) {
+        if !self.is_shared() || !self.online.is_online(user) {
+            return;
+        }
+        let (inboxes, mailbox) = (self.clone(), self.mailboxes.of(user));
+        if !self.mailboxes.is_due(&mailbox) {
+            return;
+        }
+        tokio::spawn(async move {
+            if inboxes.look(&mailbox).await && !std::mem::replace(&mut mailbox.lock().owner.is_watched, true) {
+                loop {
+                    tokio::time::sleep(limits::MAILBOX_LOOK_AGAIN).await;
+                    if !inboxes.online.is_online(&*mailbox.name) || !inboxes.look(&mailbox).await {
+                        break;
+                    }
+                }
+                mailbox.lock().owner.is_watched = false;
+            }
+            if !inboxes.online.is_online(&*mailbox.name) {
+                inboxes.hand_back(&mailbox).await;
+            }
+            inboxes.mailboxes.release(&mailbox);
+        });
+    }
+
+    /// Whether it is worth looking again.
+    async fn look(&self, mailbox: &Arc<Mailbox>) -> bool {
+        match self.mailboxes.load(mailbox).await {
+            Ok(loaded) => {
+                if loaded.is_more {
+                    self.nudge(&mailbox.name);
+                }
+                loaded.is_elsewhere
+            }
+            Err(error) => {
+                tracing::debug!(%error, "what waits for a user cannot be read yet");
+                true
+            }
+        }
+    }
+
+    /// What is in hand and on its way to nobody is another node's to hand over.
+    async fn hand_back(&self, mailbox: &Arc<Mailbox>) {
+        let idle: Vec<u64> = {
+            let Contents { queue, owner } = &*mailbox.lock();
+            queue.behind(0).map(|(number, _)| number).filter(|number| !owner.numbers.contains(number)).collect()
+        };
+        if !idle.is_empty() {
+            self.mailboxes.hand_back(mailbox, idle).await;
+            if let Some(tell) = self.tell.get() {
+                tell(&mailbox.name);
+            }
+        }
+    }
+
+    /// Removes what is older, and finds what was not told to this node, or could not be written.
+    pub async fn sweep(&self, before: Timestamp) {
+        let owners = self.mailboxes.sweep(before).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "what waits for users is swept later");
+            Vec::new()
+        });
+        for (user, has_some) in owners {
+            if self.online.is_online(&user) {
+                self.fetch(&user);
+            } else if has_some {
+                let mailbox = self.mailboxes.of(&user);
+                self.look(&mailbox).await;
+                self.hand_back(&mailbox).await;
+                self.mailboxes.release(&mailbox);
+            }
         }
     }
 
@@ -151,6 +281,7 @@ impl Inbox {
         self.registration = Some(registration);
         tell(transport);
         self.send(frames, transport);
+        self.inboxes.fetch(user);
     }
 
     /// The user is not online by this connection any more.
@@ -178,7 +309,7 @@ impl Inbox {
         let waiting: Vec<_> = {
             let Contents { queue, owner } = &mut *mailbox.lock();
             enter();
-            let new = queue.behind(0).filter(|(number, _)| owner.0.insert(*number));
+            let new = queue.behind(0).filter(|(number, _)| owner.numbers.insert(*number));
             new.map(|(number, waiting)| (number, waiting.since, waiting.body.clone())).collect()
         };
         let mut frames = Vec::new();
@@ -215,6 +346,9 @@ impl Inbox {
     pub fn pong(&mut self, payload: &[u8]) {
         for (mailbox, number) in self.unread.pong(payload) {
             self.remove(&mailbox, number);
+            if mailbox.lock().queue.is_left() {
+                self.inboxes.fetch(&mailbox.name);
+            }
         }
     }
 
@@ -223,11 +357,19 @@ impl Inbox {
         self.leave();
         let mut unread = self.unread.drain();
         for (mailbox, number) in &unread {
-            mailbox.lock().owner.0.remove(number);
+            mailbox.lock().owner.numbers.remove(number);
         }
         unread.dedup_by(|(next, _), (mailbox, _)| Arc::ptr_eq(next, mailbox));
         for (mailbox, _) in unread {
             self.inboxes.nudge(&mailbox.name);
+            if self.inboxes.is_shared() && !self.inboxes.online.is_online(&*mailbox.name) {
+                let inboxes = self.inboxes.clone();
+                tokio::spawn(async move {
+                    inboxes.hand_back(&mailbox).await;
+                    inboxes.mailboxes.release(&mailbox);
+                });
+                continue;
+            }
             self.inboxes.mailboxes.release(&mailbox);
         }
     }
@@ -235,7 +377,7 @@ impl Inbox {
     fn remove(&self, mailbox: &Arc<Mailbox>, number: u64) {
         let removed = {
             let Contents { queue, owner } = &mut *mailbox.lock();
-            owner.0.remove(&number);
+            owner.numbers.remove(&number);
             queue.remove(number)
         };
         self.inboxes.mailboxes.discard(mailbox, Vec::from_iter(removed));

@@ -93,7 +93,7 @@ pub struct Counted(pub Tally);
 #[rtype(result = "()")]
 pub struct TellBy(pub Weak<Broker>);
 
-/// What is known of an interval from elsewhere, of each; it is added to those that it is in.
+/// What is known of minutes from elsewhere: each takes the place of what was told of it before.
 #[derive(Message)]
 #[rtype(result = "Result<(), Fault>")]
 pub struct Fixtures {
@@ -366,16 +366,17 @@ impl Handler<Fixtures> for Stats {
         let Some(store) = self.store.clone() else {
             return Box::pin(async { Err(Fault::Internal) });
         };
-        let (run, end) = (rand::random(), after(self.clock.now(), limits::STATS_MINUTES));
+        let end = after(self.clock.now(), limits::STATS_MINUTES);
+        let mut told: BTreeMap<u64, Record> = BTreeMap::new();
+        for (moment, record) in minutes {
+            told.entry(moment.millis()).or_default().merge(record);
+        }
         let mut batch = Batch::new();
-        for unit in Unit::ALL {
-            let mut intervals: BTreeMap<u64, Record> = BTreeMap::new();
-            for (moment, record) in &minutes {
-                intervals.entry(Interval::at(unit, *moment).start.millis()).or_default().merge(record.clone());
-            }
-            for (start, record) in intervals {
-                let interval = Interval { unit, start: Timestamp::from_millis(start) };
-                batch = put(batch, app, interval, run, &record, Some(end));
+        for (moment, record) in &told {
+            for unit in Unit::ALL {
+                // A minute has a row of its own in each interval, so that one that comes again takes the place of the first.
+                let interval = Interval::at(unit, Timestamp::from_millis(*moment));
+                batch = put(batch, app, interval, *moment, record, Some(end));
             }
         }
         Box::pin(async move { store.commit(batch).await.map(drop).map_err(|error| error.to_fault()) })

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backlogs;
+mod lists;
 mod lost;
 pub(super) mod stage;
 

@@ -3,6 +3,7 @@
 mod attachments;
 pub mod context;
 mod delayed;
+pub(in crate::actors) mod listed;
 pub(in crate::actors) mod missed;
 pub mod session;
 pub mod socket;

@@ -169,6 +169,11 @@ impl Worker {
         Ok(channel)
     }
 
+    /// Whether anybody of this thread is attached.
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.locals.borrow().contains_key(channel)
+    }
+
     pub(super) fn subscribe(&self, name: &ChannelName, attached: &Attached, session: &Rc<Session>) {
         let mut subscription = attached.subscription.clone();
         let Some(channel) = session.attachments().address(name, subscription.id.alias).cloned() else {

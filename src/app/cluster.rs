@@ -10,11 +10,14 @@ use crate::{
     config::{Config, Draft, Durability, Engine, FileFaults, Problem, read_text},
     core::rules::Namespaces,
     engines::redis::{self, RedisError},
+    ids::{AppId, ChannelName},
     log::{
         disk::Retention,
         memory::MemoryLog,
         shared::{SharedLog, nodes},
     },
+    older::group,
+    store::{Claims, redis::RedisStore},
 };
 
 /// What the files hold that the settings name.
@@ -56,7 +59,14 @@ pub fn prepare(draft: &mut Draft) -> Shared {
     Shared { password: password.unwrap_or_default(), secret }
 }
 
-/// The log of all channels, if servers share it. `config` has checked the endpoint. A Redis that is away is waited for later.
+/// What servers share.
+pub struct Joined {
+    pub log: SharedLog,
+    pub store: RedisStore,
+    pub claims: Claims,
+}
+
+/// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint. A Redis that is away is waited for later.
 ///
 /// # Errors
 /// For the operator: the servers that share this Redis are set up otherwise, or no server can use it.
@@ -67,13 +77,18 @@ pub fn log(
     memory: MemoryLog,
     namespaces: Arc<dyn Namespaces>,
     clock: Clock,
-) -> anyhow::Result<Option<SharedLog>> {
+) -> anyhow::Result<Option<Joined>> {
     let settings = &config.cluster;
     let Some(endpoint) = settings.endpoint.as_deref().filter(|_| settings.engine == Engine::Redis) else {
         return Ok(None);
     };
     let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
+    // Their messages go from node to node by the streams of `group.redis`, which have an order of their own.
+    let has_streams = config.group.enabled && config.group.redis.is_some();
+    let is_group =
+        |channel: &ChannelName| channel.app() == AppId::DEFAULT && channel.as_str().starts_with(group::GROUP);
+    let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
     let greeting = nodes::greeting(fingerprint);
     let durability = match settings.durability {
@@ -91,7 +106,21 @@ pub fn log(
         }
         Ok(()) => {}
     }
-    let log = SharedLog::start(redis, greeting, needs, settings.deadline, memory, Box::new(retention), clock);
+    let is_copied = needs.durability == redis::Durability::Replicas;
+    let store =
+        RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
+    let log = SharedLog::start(
+        redis,
+        greeting,
+        needs,
+        settings.deadline,
+        memory,
+        Box::new(retention),
+        Box::new(is_own),
+        clock.clone(),
+    );
+    let nodes = log.nodes().clone();
+    let claims = Claims::new(nodes.own(), move || nodes.alive(), clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");
-    Ok(Some(log))
+    Ok(Some(Joined { log, store: store?, claims }))
 }

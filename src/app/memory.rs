@@ -22,7 +22,7 @@ pub fn shares(limits: &Limits, history: &History) -> Shares {
         network: percent(limits.network_share),
         client: limits.client_memory,
         windows: [history.total_bytes, history.total_bytes / 100 * limits.app_share],
-        bodies: [bodies, (bodies / 100 * limits.network_share).max(BODIES_LEAST)],
+        bodies,
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use actix_web::web;
 use ipnet::IpNet;
 
-use super::every;
+use super::{every, storage::Places};
 use crate::{
     actors::broker::Broker,
     auth::Leeway,
     clock::Clock,
-    config::{Config, Protocol},
+    config::{Config, Engine, Protocol},
     core::budget::Account,
     edge::Ingress,
     limits,
@@ -19,7 +19,6 @@ use crate::{
         group::{self, GroupEndpoint},
         postoffice, relay,
     },
-    store::Store,
 };
 
 pub(super) mod chats;
@@ -61,40 +60,48 @@ impl Older {
     pub fn open(
         config: &Config,
         read: Read,
-        store: &Arc<dyn Store>,
+        places: &Places,
         account: &Account,
         clock: &Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let mut older = Self::default();
+        let (store, mut older) = (&places.folder, Self::default());
         if config.relay.enabled {
-            let shared = relay::Shared::open(&config.relay, Arc::clone(store), account, clock.clone(), leeway)?;
+            let shared = relay::Shared::open(&config.relay, places.of("relay"), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
             let swept = Arc::clone(&shared);
-            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.expire());
+            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.sweep().await);
             older.relay = Some(shared);
         }
         if config.postoffice.enabled {
             let clock = clock.clone();
-            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), account, clock, leeway)?;
+            let shared = postoffice::Shared::open(&config.postoffice, places.of("postoffice"), account, clock, leeway)?;
             let swept = Arc::clone(&shared);
-            every(limits::POST_SWEEP, async move || swept.sweep());
+            every(limits::POST_SWEEP, async move || swept.sweep().await);
             older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
-            let store = Arc::clone(store);
-            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, store, clock, leeway)?);
+            let place = places.of(chat::elsewhere::NAME);
+            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, place, clock, leeway)?);
         }
         if config.group.enabled {
-            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock, leeway)?);
+            let is_ordered = config.cluster.engine != Engine::None;
+            let store = Arc::clone(store);
+            older.group = Some(groups::open(&config.group, read.blacklist, store, account, clock, leeway, is_ordered)?);
         }
         Ok(older)
     }
 
     /// They hear what their like at other nodes of a cluster asks and tells.
-    pub fn attend(&self, broker: &Broker) {
+    pub fn attend(&self, broker: &Arc<Broker>) {
         if let Some(chat) = &self.chat {
             broker.attendants.add(chat::elsewhere::NAME, Arc::clone(chat) as Arc<_>);
+        }
+        if let Some(relay) = &self.relay {
+            relay.attend(broker);
+        }
+        if let Some(postoffice) = &self.postoffice {
+            postoffice.attend(broker);
         }
     }
 

@@ -101,8 +101,13 @@ impl Reloader {
         if apps.iter().all(|app| app.id != AppId::DEFAULT) {
             apps.extend(self.local_app.clone());
         }
-        let Difference { new, gone, changed } = self.site.apps.replace(apps);
-        for (what, names) in [("new keys", new), ("keys that are gone", gone), ("keys that are others now", changed)] {
+        let Difference { new, gone, changed, apps } = self.site.apps.replace(apps);
+        for (what, names) in [
+            ("new keys", new),
+            ("keys that are gone", gone),
+            ("keys that are others now", changed),
+            ("apps with other namespaces or limits", apps),
+        ] {
             if !names.is_empty() {
                 tracing::info!("apps were read again; {what}: {}", names.join(", "));
             }

@@ -15,10 +15,11 @@ use crate::{
         memory::MemoryLog,
     },
     store::{
-        Store,
+        Claims, Place, Store,
         embedded::EmbeddedStore,
         engine::Engine,
         folder::{DataFolder, Terms},
+        redis::RedisStore,
     },
 };
 
@@ -30,6 +31,21 @@ pub struct Storage {
     pub store: Arc<dyn Store>,
     /// Stops before the folder is closed.
     sweeper: Option<Sweeper>,
+}
+
+/// Where the older protocols keep their rows: in the data folder, or on the Redis of the cluster.
+pub struct Places {
+    pub folder: Arc<dyn Store>,
+    pub shared: Option<(RedisStore, Claims)>,
+}
+
+impl Places {
+    pub fn of(&self, protocol: &str) -> Place {
+        match &self.shared {
+            None => Place { store: Arc::clone(&self.folder), claims: None },
+            Some((store, claims)) => Place { store: Arc::new(store.of(protocol)), claims: Some(claims.clone()) },
+        }
+    }
 }
 
 impl Storage {

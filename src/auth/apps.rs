@@ -81,6 +81,10 @@ pub struct Namespace {
 }
 
 impl App {
+    fn has_rules_of(&self, other: &Self) -> bool {
+        self.namespaces == other.namespaces && self.presence_members == other.presence_members
+    }
+
     /// An app without keys and rules.
     pub const fn new(id: AppId) -> Self {
         Self {
@@ -124,11 +128,27 @@ impl Key {
         own.ct_eq(secret.as_bytes()).into()
     }
 
-    fn is_like(&self, other: &Self) -> bool {
-        self.has_secret(other.secret.expose_secret())
-            && self.capability == other.capability
-            && self.has_revocable_tokens == other.has_revocable_tokens
-            && self.status == other.status
+    /// What is another thing than `before`, without secrets.
+    fn changes(&self, before: &Self) -> Vec<String> {
+        let shown = |capability: &Capability| {
+            let text = capability.to_string();
+            if text.len() > SHOWN_BYTES { format!("one of {} bytes", text.len()) } else { text }
+        };
+        let mut changes = Vec::new();
+        if !self.has_secret(before.secret.expose_secret()) {
+            changes.push("another secret".to_owned());
+        }
+        if self.capability != before.capability {
+            let (now, then) = (shown(&self.capability), shown(&before.capability));
+            changes.push(format!("capability {now}, before {then}"));
+        }
+        if self.has_revocable_tokens != before.has_revocable_tokens {
+            changes.push(format!("revocableTokens {}", self.has_revocable_tokens));
+        }
+        if self.status != before.status {
+            changes.push(format!("{:?}, before {:?}", self.status, before.status).to_lowercase());
+        }
+        changes
     }
 
     /// `<app>.<key>:<secret>`, for its owner. Not for logs.
@@ -148,9 +168,14 @@ impl fmt::Debug for Key {
 pub struct Difference {
     pub new: Vec<String>,
     pub gone: Vec<String>,
-    /// Their secret, capability or state is another one.
+    /// With what is another one: secret, which is not shown, capability, state.
     pub changed: Vec<String>,
+    /// Apps that were there before and have other namespaces or limits.
+    pub apps: Vec<String>,
 }
+
+/// A longer capability is not shown in the log.
+const SHOWN_BYTES: usize = 512;
 
 type Names = BTreeMap<Arc<str>, Arc<Key>>;
 
@@ -195,6 +220,9 @@ impl Apps {
         let mut next: HashMap<_, _> = configured.collect();
         let mut apps = self.apps.write();
         let (before, after) = (keys_of(apps.values()), keys_of(next.values()));
+        let others = next.values().filter(|app| apps.get(&app.id).is_some_and(|old| !old.has_rules_of(app)));
+        let mut others: Vec<String> = others.map(|app| app.id.to_string()).collect();
+        others.sort();
         for app in apps.values().filter(|app| app.is_sandbox) {
             next.insert(app.id, Arc::clone(app));
         }
@@ -203,9 +231,12 @@ impl Apps {
             let names = there.keys().filter(|name| !from.contains_key(*name));
             names.map(ToString::to_string).collect()
         };
-        let is_other = |(name, key): &(&Arc<str>, &Arc<Key>)| before.get(*name).is_some_and(|old| !old.is_like(key));
-        let changed = after.iter().filter(is_other).map(|(name, _)| name.to_string()).collect();
-        Difference { new: missing(&before, &after), gone: missing(&after, &before), changed }
+        let changes = |(name, key): (&Arc<str>, &Arc<Key>)| {
+            let changes = key.changes(before.get(name)?);
+            (!changes.is_empty()).then(|| format!("{name} ({})", changes.join("; ")))
+        };
+        let changed = after.iter().filter_map(changes).collect();
+        Difference { new: missing(&before, &after), gone: missing(&after, &before), changed, apps: others }
     }
 
     /// Other servers make apps too; `lacks_some` says whether this one may not have heard of some.

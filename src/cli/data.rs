@@ -1,14 +1,22 @@
 //! `data check` and `data compact`: the data folder while no server uses it. A check changes nothing.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use clap::Subcommand;
+use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::count;
+use super::{
+    count,
+    progress::{Form, Progress},
+};
 use crate::{
     clock::Clock,
     config,
@@ -59,14 +67,17 @@ fn list(damage: &[String]) -> String {
 ///
 /// # Errors
 /// [`DataFault`], for the operator.
-pub fn run(command: Command, data: &config::Data, clock: &Clock) -> Result<String, DataFault> {
+pub fn run(command: Command, data: &config::Data, clock: &Clock, form: Form) -> Result<String, DataFault> {
     let folder = &data.dir;
     let file = folder::data_file(folder);
     if !file.exists() {
         return Err(DataFault::Nothing(folder.clone()));
     }
     let _lock = folder::lock(folder)?;
-    let found = inspect(folder, &file, clock)?;
+    let told = Arc::new(Mutex::new(Progress::new(form, "reading the data file", PASSES * size(&file), clock.uptime())));
+    let found = inspect(folder, &file, clock, &told);
+    told.lock().clear(&mut io::stderr());
+    let found = found?;
     match command {
         Command::Check => {
             let found = format!("the data file {} is whole: {found}, {} bytes", file.display(), size(&file));
@@ -86,13 +97,22 @@ fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
+/// How often a file is read, about: its pages, then its rows.
+const PASSES: u64 = 2;
+
 /// Reads everything; says what there is.
-fn inspect(folder: &Path, file: &Path, clock: &Clock) -> Result<String, DataFault> {
+fn inspect(folder: &Path, file: &Path, clock: &Clock, told: &Arc<Mutex<Progress>>) -> Result<String, DataFault> {
     let sealed = folder::check_seal(folder);
     let fault = |error| folder::fault(folder, error);
-    let io = |error: std::io::Error| fault(StoreError::Io(error.to_string().into()));
-    let pages = check::pages(Overlay::of(file).map_err(io)?);
-    let overlay = Overlay::of(file).map_err(io)?;
+    let unusable = |error: io::Error| DataFault::from(fault(StoreError::Io(error.to_string().into())));
+    let (done, told, uptime) = (AtomicU64::new(0), Arc::clone(told), clock.clone());
+    let hears: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(move |bytes| {
+        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        told.lock().tell(done, "", uptime.uptime(), &mut io::stderr());
+    });
+    let overlay = || Overlay::of(file).map_err(&unusable).map(|overlay| overlay.told_to(Arc::clone(&hears)));
+    let pages = check::pages(overlay()?);
+    let overlay = overlay()?;
     let rows = Engine::start(overlay.opener(), clock.clone()).and_then(|engine| {
         let entries = engine.read(entries::read_all)?;
         let others = engine.read(embedded::read_all);

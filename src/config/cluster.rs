@@ -41,30 +41,18 @@ choices! {
     Durability: Memory = "memory", Fsync = "fsync", Replicas = "replicas";
 }
 
-/// What is not shared yet; told at each start.
-const PER_SERVER: &str = "cluster.engine is redis: messages, history, resume, presence, occupancy, connections, tokens, apps and \
-     statistics are shared. Per server are still: file transfers, and whatever the relay, chat, group and post office \
-     protocols keep; objects of channels are refused";
-
 impl Verdict<'_> {
     pub(super) fn cluster(&mut self) {
         let cluster = &self.config.cluster;
         if cluster.engine == Engine::None {
             return;
         }
-        self.warn(PER_SERVER);
-        let config = self.config;
-        let older = [
-            (config.relay.enabled, "relay"),
-            (config.chat.enabled, "chat"),
-            (config.group.enabled, "group"),
-            (config.postoffice.enabled, "postoffice"),
-        ];
-        for (_, name) in older.into_iter().filter(|(is_enabled, _)| *is_enabled) {
-            self.warn(format!(
-                "{name}.enabled: what this protocol keeps, and whom it takes to be online, is each server's own; have all of its \
-                 clients and back ends come to one server"
-            ));
+        let group = &self.config.group;
+        if group.enabled && group.redis.is_none() {
+            self.warn(
+                "group.enabled without group.redis: groups, and who is online in them, are each server's own; have all clients \
+                 of this protocol come to one server, or name a Redis by which servers tell each other",
+            );
         }
         self.file(&["cluster.password_file"], cluster.password_file.as_deref());
         self.file(&["cluster.secret_file"], cluster.secret_file.as_deref());
@@ -75,11 +63,6 @@ impl Verdict<'_> {
             let why = "needed, the same at every server: without it no connection can be resumed at another one. Make one \
                        with `openssl rand -hex 32`";
             self.complain(&["cluster.secret_file", "cluster.engine"], why);
-        }
-        if self.config.group.enabled && self.config.group.redis.is_some() {
-            let why =
-                "group.redis and cluster.engine both carry group messages, so each would come twice; leave one out";
-            self.complain(&["group.redis", "cluster.engine"], why);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     core::{
+        budget::{Account, Kind, Tab},
         message::Entry,
         serial::{Place, Serial},
     },
@@ -43,6 +44,10 @@ pub struct Chain {
     head: Serial,
     /// What does not link yet, by its place.
     early: BTreeMap<Place, Linked>,
+    /// Of these.
+    tab: Tab,
+    /// Up to here entries have arrived, whether or not they were kept.
+    newest: Place,
     /// When the wait for late entries is over (monotonic).
     due: Option<Duration>,
     /// The log is being asked.
@@ -50,9 +55,10 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Goes on after `head`.
-    pub const fn new(head: Serial) -> Self {
-        Self { head, early: BTreeMap::new(), due: None, is_asking: false }
+    /// Goes on after `head`; `account`, that of the app, pays for what comes too early.
+    pub fn new(head: Serial, account: Option<Account>) -> Self {
+        let tab = account.map_or_else(Tab::default, |account| Tab::new(account, Kind::Inbound));
+        Self { head, early: BTreeMap::new(), tab, newest: head.place(), due: None, is_asking: false }
     }
 
     /// The newest entry that was taken.
@@ -74,15 +80,16 @@ impl Chain {
             return Err(Broken);
         }
         let place = linked.entry.serial.place();
-        if place > self.head.place() && self.early.len() < limits::CHAIN_EARLY {
-            self.early.insert(place, linked);
+        self.newest = self.newest.max(place);
+        if place > self.head.place() {
+            self.keep(place, linked);
         }
         let taken = self.take_linked();
-        if !taken.is_empty() || self.early.is_empty() {
+        if !taken.is_empty() || !self.is_behind() {
             // What is still early waits for another gap.
             self.due = None;
         }
-        if !self.early.is_empty() && !self.is_asking {
+        if self.is_behind() && !self.is_asking {
             self.due = self.due.or(Some(now + limits::CHAIN_WAIT));
         }
         Ok(taken)
@@ -131,8 +138,24 @@ impl Chain {
             }
         }
         taken.extend(self.take_linked());
-        self.due = (!self.early.is_empty()).then(|| now + limits::CHAIN_WAIT);
+        self.due = self.is_behind().then(|| now + limits::CHAIN_WAIT);
         Ok(taken)
+    }
+
+    /// Something is known of that was not taken.
+    fn is_behind(&self) -> bool {
+        self.newest > self.head.place()
+    }
+
+    /// What links is taken next. Of the rest as much as there is room for; the log has it all.
+    fn keep(&mut self, place: Place, linked: Linked) {
+        let (cost, links) = (linked.entry.cost(), linked.previous.place() == self.head.place());
+        let fits = self.early.len() < limits::CHAIN_EARLY && self.tab.bytes() + cost <= limits::CHAIN_EARLY_BYTES;
+        if self.early.contains_key(&place) || !links && !(fits && self.tab.reserve(cost).is_ok()) {
+            return;
+        }
+        self.tab.add_anyway(cost);
+        self.early.insert(place, linked);
     }
 
     /// What links to the head, one to the other; what lies before it is dropped.
@@ -144,6 +167,7 @@ impl Chain {
                 break;
             }
             let linked = first.remove();
+            self.tab.remove(linked.entry.cost());
             if !is_old {
                 self.head = linked.entry.serial;
                 taken.push(linked);
@@ -160,7 +184,7 @@ mod tests {
     use super::*;
     use crate::{
         core::{
-            message::{Body, EntryId},
+            message::{Body, EntryId, Message},
             serial::{Epoch, Mint},
         },
         ids::Timestamp,
@@ -199,7 +223,7 @@ mod tests {
             pushes in prop::collection::vec((0usize..40, 0u64..30, any::<bool>()), 0..120),
         ) {
             let (start, log) = log(1, count);
-            let (mut chain, mut taken, mut asked) = (Chain::new(start), Vec::new(), None);
+            let (mut chain, mut taken, mut asked) = (Chain::new(start, None), Vec::new(), None);
             let mut now = Duration::ZERO;
             for (place, wait, answers) in pushes {
                 now += Duration::from_millis(wait);
@@ -237,7 +261,7 @@ mod tests {
         ) {
             let (start, mut all) = log(1, 0);
             let (mut life, mut trimmed, mut lives) = (start, 0, 1);
-            let (mut chain, mut taken): (Chain, Vec<Serial>) = (Chain::new(start), Vec::new());
+            let (mut chain, mut taken): (Chain, Vec<Serial>) = (Chain::new(start, None), Vec::new());
             let (mut now, mut asked) = (Duration::ZERO, None);
             for (kind, pick, flag) in steps.into_iter().chain([(6, 0, true), (7, 0, true), (6, 0, true), (7, 0, true)]) {
                 now += Duration::from_millis(9);
@@ -286,7 +310,7 @@ mod tests {
                     Ok(entries) => taken.extend(entries.iter().map(|linked| linked.entry.serial)),
                     Err(Broken) => {
                         // Everybody is told; the copy begins anew at the head.
-                        chain = Chain::new(all.last().map_or(life, |last| last.entry.serial));
+                        chain = Chain::new(all.last().map_or(life, |last| last.entry.serial), None);
                         (taken, asked) = (Vec::new(), None);
                     }
                 }
@@ -303,7 +327,7 @@ mod tests {
     #[test]
     fn late_entries_are_waited_for_before_the_log_is_asked() {
         let (start, log) = log(1, 3);
-        let mut chain = Chain::new(start);
+        let mut chain = Chain::new(start, None);
         assert!(chain.push(SECOND, log[1].clone()).unwrap().is_empty());
         assert_eq!(chain.catch_up(SECOND), None);
         assert_eq!(chain.push(SECOND, log[0].clone()).unwrap().len(), 2);
@@ -315,7 +339,7 @@ mod tests {
     #[test]
     fn what_the_log_cannot_tell_is_a_break() {
         let (start, all) = log(1, 3);
-        let mut chain = Chain::new(start);
+        let mut chain = Chain::new(start, None);
         let (_, other) = log(2, 1);
         assert_eq!(chain.push(SECOND, other[0].clone()).unwrap_err(), Broken, "another life of the log");
         let trimmed = Tail { after: start, entries: all[1..].to_vec(), head: all[2].entry.serial };
@@ -323,7 +347,35 @@ mod tests {
         let emptied = Tail { after: start, entries: Vec::new(), head: all[2].entry.serial };
         assert_eq!(chain.caught_up(SECOND, emptied).unwrap_err(), Broken, "all entries are gone");
         let lost = Tail { after: all[2].entry.serial, entries: Vec::new(), head: all[0].entry.serial };
-        chain = Chain::new(all[2].entry.serial);
+        chain = Chain::new(all[2].entry.serial, None);
         assert!(chain.caught_up(SECOND, lost).unwrap().is_empty(), "a log that fell back is found by its next epoch");
+    }
+
+    /// What comes too early is paid for, and bounded in bytes; what is not kept is read from the log, and what links is taken.
+    #[test]
+    fn what_comes_early_has_its_bounds() {
+        let (start, log) = log(1, 1_500);
+        let cost = log[0].entry.cost();
+        for (limit, kept) in [(usize::MAX, limits::CHAIN_EARLY), (40 * cost, 40), (0, 0)] {
+            let account = Account::server(limit);
+            let mut chain = Chain::new(start, Some(account.clone()));
+            for linked in &log[1..] {
+                assert!(chain.push(SECOND, linked.clone()).unwrap().is_empty());
+            }
+            assert_eq!(chain.early.len(), kept);
+            assert!(account.kept_of(Kind::Inbound) >= kept * cost && account.kept() <= limit);
+            assert_eq!(chain.catch_up(2 * SECOND), Some(start));
+            assert_eq!(chain.push(2 * SECOND, log[0].clone()).unwrap().len(), kept + 1);
+            assert_eq!(account.kept(), 0);
+            assert_eq!(chain.caught_up(2 * SECOND, tail(&log, start, start)).unwrap().len(), 1_499 - kept);
+        }
+        let text = Message::text("x".repeat(200_000).into());
+        let (account, large) = (Account::server(usize::MAX), Body::Messages(vec![text]));
+        let mut chain = Chain::new(start, Some(account.clone()));
+        for linked in &log[1..10] {
+            let entry = Arc::new(linked.entry.with(large.clone()));
+            chain.push(SECOND, Linked { entry, ..linked.clone() }).unwrap();
+        }
+        assert!((1..5).contains(&chain.early.len()) && account.kept() <= 2 * limits::CHAIN_EARLY_BYTES);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         dedupe::{Content, Known, Published, Seen, Verdict},
         message::{Body, Draft, Entry, EntryId},
         modes::Modes,
-        objects::{Action, Changes, Kept, ObjectOperation, Objects, Snapshot},
+        objects::{Action, Changes, Kept, ObjectId, ObjectOperation, Objects, Snapshot},
         occupancy::Occupancy,
         operation::{Annotation, MessageRef},
         presence::{MemberList, Members, PresenceAction},
@@ -286,11 +286,15 @@ impl ChannelState {
         }
         self.summaries.take_if(|summaries| summaries.is_empty());
         let unreachable = self.objects.as_mut().map(|objects| objects.expire(now)).unwrap_or_default();
-        let deleted: Vec<_> = unreachable.into_iter().map(|id| ObjectOperation::new(id, Action::Delete)).collect();
-        let delete = (!deleted.is_empty()).then(|| Effect::Append(self.draft(None, Body::Objects(deleted), false)));
+        let delete = self.deletion(unreachable).map(Effect::Append);
         let due = self.members.take_due(now.uptime);
         let leave = |connection| self.all_leave(connection);
         due.into_iter().filter_map(leave).chain(delete).collect()
+    }
+
+    fn deletion(&self, objects: Vec<ObjectId>) -> Option<Draft> {
+        let deleted: Vec<_> = objects.into_iter().map(|id| ObjectOperation::new(id, Action::Delete)).collect();
+        (!deleted.is_empty()).then(|| self.draft(None, Body::Objects(deleted), false))
     }
 
     fn all_leave(&self, connection: ConnectionId) -> Option<Effect> {
@@ -475,6 +479,11 @@ impl ChannelState {
         if let (Order::Own(mint), Some(upto)) = (&mut self.order, objects.upto()) {
             mint.follow(upto.place());
         }
+    }
+
+    /// The log has begun another life: what the objects are in that is to be learned anew.
+    pub fn forget_objects(&mut self) {
+        self.objects = None;
     }
 
     /// The objects as they are; none: they are not known.

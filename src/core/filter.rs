@@ -45,18 +45,24 @@ impl Filter {
         Self { modes: Modes::SUBSCRIBE | Modes::PUBLISH, ..Self::default() }
     }
 
+    /// Whether who has published it gets it with the echo only. Of presence everybody gets their own.
+    pub const fn is_echo(body: &Body) -> bool {
+        matches!(body, Body::Messages(_) | Body::Operation(_) | Body::Annotations(_) | Body::Objects(_))
+    }
+
     /// Whether it wants anything of `entry`; `is_own`: the entry came by the attachment's connection.
     pub fn accepts(&self, entry: &Entry, is_own: bool) -> bool {
+        if is_own && !self.echo && Self::is_echo(&entry.body) {
+            return false;
+        }
         match &entry.body {
             Body::Messages(_) | Body::Operation(_) => {
-                (self.echo || !is_own)
-                    && self.modes.has(Modes::SUBSCRIBE)
-                    && (0..entry.len()).any(|index| self.wants(entry, index))
+                self.modes.has(Modes::SUBSCRIBE) && (0..entry.len()).any(|index| self.wants(entry, index))
             }
             // Clients have to know of their own members, whatever they subscribe to (RTP17a).
             Body::Presence(_) => is_own || self.modes.has(Modes::PRESENCE_SUBSCRIBE),
             Body::Occupancy(_) => self.occupancy,
-            Body::Objects(_) => (self.echo || !is_own) && self.modes.has(Modes::OBJECT_SUBSCRIBE),
+            Body::Objects(_) => self.modes.has(Modes::OBJECT_SUBSCRIBE),
             Body::Annotations(_) => self.modes.has(Modes::ANNOTATION_SUBSCRIBE),
             Body::Summary(summarised) => self.modes.has(Modes::SUBSCRIBE) && self.wants_summary(summarised),
         }

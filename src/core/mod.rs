@@ -25,6 +25,7 @@ pub mod modes;
 pub mod objects;
 pub mod occupancy;
 pub mod operation;
+pub mod pages;
 pub mod presence;
 pub mod rate;
 pub mod replay;

@@ -7,6 +7,7 @@ mod id;
 mod object;
 pub mod path;
 mod pool;
+mod snapshot;
 
 use std::hash::{Hash as _, Hasher};
 
@@ -23,7 +24,8 @@ use crate::{
 pub use {
     id::{ObjectId, Type},
     object::{Head, MapEntry, Object, Shape},
-    pool::{Changes, Kept, Objects, Row, Snapshot},
+    pool::{Changes, Kept, Objects, Row},
+    snapshot::{ObjectsStart, Part, Snapshot},
 };
 
 /// Where operations get their serials, as clients know it: one log orders all of a channel, so there is one site

@@ -31,7 +31,7 @@ use crate::{
 
 use leaves::Leaves;
 
-pub use list::{EncodedMembers, MemberList};
+pub use list::{MemberList, MembersStart};
 pub use page::{MembersPage, MembersQuery};
 pub use position::EventPosition;
 
@@ -96,7 +96,7 @@ impl Standing {
 }
 
 /// Clients before connections: members are listed by client (`docs/protocols/ably.md §7.8`).
-type MemberKey = (ClientId, ConnectionId);
+pub type MemberKey = (ClientId, ConnectionId);
 
 /// The members of a channel.
 #[derive(Debug)]

@@ -4,8 +4,9 @@ mod interests;
 
 use crate::core::{
     command::{AttachmentId, Subscription},
+    filter::Filter,
     hashing::FastMap,
-    message::{Body, Entry},
+    message::Entry,
     serial::Serial,
 };
 
@@ -99,8 +100,7 @@ impl<T> Subscribers<T> {
             return;
         }
         self.delivered = entry.serial;
-        // Who published messages gets them with the echo only. Of presence everybody gets their own.
-        let silent = entry.publisher.filter(|_| matches!(entry.body, Body::Messages(_) | Body::Operation(_)));
+        let silent = entry.publisher.filter(|_| Filter::is_echo(&entry.body));
         let hears = |subscriber: &&Subscriber<T>| {
             let Subscription { filter, connection, .. } = &subscriber.subscription;
             filter.echo || silent != Some(*connection)

@@ -82,9 +82,6 @@ pub const REVOCATION_SWEEP: Duration = Duration::from_secs(60);
 pub const NONCES: usize = 262_144;
 pub const NONCE_COST: usize = 80;
 
-/// Shortest nonce, in characters (`docs/protocols/ably.md §12.2`).
-pub const NONCE_CHARS: usize = 16;
-
 /// Apps that may exist at a time. Only a sandbox makes apps at run time: what each costs, and each byte of its description.
 pub const APPS: usize = 10_000;
 pub const APP_COST: usize = 4_096;

@@ -11,9 +11,10 @@ pub const ATTACHMENT_COST: usize = 640;
 pub const CONNECTION_STATE_COST: usize = 256;
 
 /// The part of `limits.memory` that bodies of requests may take while they are read: of one app, and of all whose app is not
-/// known yet. At least two of the longest bodies.
+/// known yet, of which a network has half of what the others have left. At least four of the longest bodies: one network
+/// may have two, the next one.
 pub const BODIES_PART: usize = 512;
-pub const BODIES_LEAST: usize = 2 * REQUEST_BODY_BYTES;
+pub const BODIES_LEAST: usize = 4 * REQUEST_BODY_BYTES;
 
 /// What an open channel costs while nobody is attached to it: its actor and the first bytes of its window, which it may keep
 /// without a charge of their own; what its window has beyond them is charged in steps, so that a publish touches no counter

@@ -5,8 +5,9 @@ use std::time::Duration;
 /// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
 pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
 
-/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+/// Entries that a copy of a shared log keeps meanwhile, and their bytes; what does not fit is read from the log.
 pub const CHAIN_EARLY: usize = 1_000;
+pub const CHAIN_EARLY_BYTES: usize = 1 << 20;
 
 /// How long it waits before it reads again what could not be read.
 pub const CHAIN_AGAIN: Duration = Duration::from_secs(1);
@@ -88,3 +89,8 @@ pub const REDIS_CHECK: Duration = Duration::from_secs(1);
 /// The pauses between attempts to reach Redis: doubled from the first to the last, each shortened by chance.
 pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(50);
 pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);
+
+/// A node that was not seen for so long has no claim on anything: three renewals of a lease, so that Redis coming back without
+/// them, or a node that begins, is not taken for one that is gone. And for how long it is known since when it was not seen.
+pub const CLAIM_VOID: Duration = Duration::from_secs(9);
+pub const CLAIMS_KNOWN: Duration = Duration::from_secs(3_600);

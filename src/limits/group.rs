@@ -35,8 +35,11 @@ pub const STATUS_KEPT: Duration = Duration::from_hours(30 * 24);
 /// Longest name of a group or a user of the group protocol, in bytes: it is part of a channel's name.
 pub const GROUP_NAME_BYTES: usize = 256;
 
-/// Groups, members of one, and groups of one user. All are kept in memory: about 200 bytes for each member.
+/// Groups, members of one, and groups of one user. All are kept in memory; what a group and a member cost there beside their
+/// texts.
 pub const GROUPS: usize = 1_000_000;
+pub const GROUP_COST: usize = 256;
+pub const GROUP_MEMBER_COST: usize = 256;
 pub const GROUP_MEMBERS: usize = 100_000;
 pub const GROUPS_OF_USER: usize = 5_000;
 

@@ -27,3 +27,22 @@ pub const POST_THREAD_LETTERS: usize = 20_000;
 
 /// How often messages that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
+
+/// Mailboxes that nodes share. How often what was read is read again because another node was faster: each time one of them has got
+/// on, so this many mean that something else is wrong.
+pub const MAILBOX_TRIES: usize = 50;
+
+/// Numbers of messages are milliseconds with so many bits behind; the last number of an empty mailbox is kept for so many
+/// milliseconds, more than clocks of nodes are apart.
+pub const MAILBOX_NUMBER_BITS: u32 = 10;
+pub const MAILBOX_NUMBER_LIFE: u64 = 600_000;
+
+/// How long somebody waits for others who put something into the same mailbox, or for the letters that the same client has sent
+/// before: as a client waits for Redis by default.
+pub const MAILBOX_TURN: Duration = Duration::from_secs(5);
+
+/// What a letter on its way costs beside its text.
+pub const POST_SENDING_COST: usize = 2_048;
+
+/// How often a node looks again at what another one has that may be gone.
+pub const MAILBOX_LOOK_AGAIN: Duration = Duration::from_secs(3);

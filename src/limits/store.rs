@@ -38,3 +38,8 @@ pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
 
 /// Requests that read what one protocol has on disk at a time, beside the worker threads; others wait for their turn.
 pub const READERS: usize = 4;
+
+/// Rows of an import that are written together, the bytes of a row of JSON, and how many bad rows are told one by one.
+pub const IMPORT_ROWS: usize = 512;
+pub const IMPORT_ROW_BYTES: u64 = 1024 * 1024;
+pub const IMPORT_TOLD: u64 = 100;

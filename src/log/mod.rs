@@ -57,6 +57,11 @@ pub trait Log: Send + Sync {
         None
     }
 
+    /// The same, if this channel is one that nodes share.
+    fn shared_by(&self, _channel: &ChannelName) -> Option<SharedLog> {
+        self.shared()
+    }
+
     /// What is kept of the objects of a channel, which goes further back than its entries; nothing where there is no disk.
     fn objects(&self, _channel: &ChannelName, _later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
         Poll::Ready(Ok(Kept::default()))

@@ -12,7 +12,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The paths and what is there.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 12] = [
     ("/console", HTML, include_str!("console/index.html")),
     ("/console/console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
     ("/console/console.js", SCRIPT, include_str!("console/console.js")),
@@ -23,6 +23,8 @@ const FILES: [(&str, &str, &str); 10] = [
     ("/console/channels.js", SCRIPT, include_str!("console/channels.js")),
     ("/console/tokens.js", SCRIPT, include_str!("console/tokens.js")),
     ("/console/try.js", SCRIPT, include_str!("console/try.js")),
+    ("/console/call.js", SCRIPT, include_str!("console/call.js")),
+    ("/console/plots.js", SCRIPT, include_str!("console/plots.js")),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";

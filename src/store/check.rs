@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    fmt,
     fs::File,
     io,
     os::unix::fs::FileExt as _,
@@ -23,9 +24,11 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const BLOCK: u64 = 4_096;
 
 /// A file that is read, and what is written meanwhile beside it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Overlay {
     file: Arc<File>,
+    /// Hears of each number of bytes that is read of the file.
+    hears: Option<Arc<dyn Fn(u64) + Send + Sync>>,
     /// Length of the file when it was opened.
     length: u64,
     written: Arc<Mutex<Written>>,
@@ -44,7 +47,20 @@ impl Overlay {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let written = Written { length, blocks: BTreeMap::new() };
-        Ok(Self { file: Arc::new(file), length, written: Arc::new(Mutex::new(written)) })
+        Ok(Self { file: Arc::new(file), hears: None, length, written: Arc::new(Mutex::new(written)) })
+    }
+
+    /// The same, which tells how much is read.
+    pub fn told_to(self, hears: Arc<dyn Fn(u64) + Send + Sync>) -> Self {
+        Self { hears: Some(hears), ..self }
+    }
+
+    /// One of an empty file.
+    ///
+    /// # Errors
+    /// When the system has no such file.
+    pub fn of_nothing() -> io::Result<Self> {
+        Self::of(Path::new("/dev/null"))
     }
 
     /// Opens a database on it.
@@ -68,6 +84,9 @@ impl Overlay {
         let start = block * BLOCK;
         let there = self.length.saturating_sub(start).min(BLOCK) as usize;
         self.file.read_exact_at(&mut bytes[..there], start)?;
+        if let Some(hears) = &self.hears {
+            hears(there as u64);
+        }
         Ok(bytes.into())
     }
 }
@@ -82,6 +101,12 @@ fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)
         at += count;
         (count > 0).then_some(part)
     })
+}
+
+impl fmt::Debug for Overlay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Overlay").field("length", &self.length).finish_non_exhaustive()
+    }
 }
 
 impl StorageBackend for Overlay {

@@ -14,6 +14,7 @@ use crate::{core::budget, ids::Timestamp};
 
 pub mod archive;
 pub mod check;
+pub mod claims;
 mod commit;
 #[cfg(test)]
 mod contract;
@@ -22,6 +23,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+pub mod import;
 mod keyed_lock;
 pub mod mailbox;
 mod number_key;
@@ -35,6 +37,7 @@ mod scan;
 mod tests;
 mod writer;
 
+pub use claims::Claims;
 pub use commit::Commit;
 pub use keyed_lock::KeyedLock;
 pub use number_key::NumberKey;
@@ -151,6 +154,14 @@ pub trait Store: Send + Sync {
     fn look(&self, reads: Vec<Read>, done: Done<Vec<Found>>) {
         done(reads.iter().map(|read| read.now(self)).collect());
     }
+}
+
+/// Where a protocol keeps its rows.
+#[derive(Clone)]
+pub struct Place {
+    pub store: Arc<dyn Store>,
+    /// Set: other nodes have the same rows.
+    pub claims: Option<Claims>,
 }
 
 /// A row of a table.

@@ -53,13 +53,14 @@ struct Link {
 }
 
 impl RedisStore {
-    /// Connects in the background. The line has a thread of its own: who waits for an answer on any other one gets it.
+    /// Connects in the background. A batch that `is_copied` is done when a replica of Redis has it. The line has a thread of its own: who waits for an answer on any other one gets it.
     ///
     /// # Errors
     /// There are no more threads.
     pub fn start(
         settings: redis::Settings,
         greeting: Option<Run>,
+        is_copied: bool,
         deadline: Duration,
         clock: Clock,
         protocol: &str,
@@ -71,7 +72,8 @@ impl RedisStore {
         let (ends, ended) = oneshot::channel();
         let run = async move {
             let greeting = greeting.map(Arc::new);
-            let _ = told.send(Line::start(&Redis::start(settings), SCRIPTS, greeting, None, deadline, clock));
+            let copied = is_copied.then_some(WRITE);
+            let _ = told.send(Line::start(&Redis::start(settings), SCRIPTS, greeting, copied, deadline, clock));
             let _ = ended.await;
         };
         let thread = thread::Builder::new().name("store-redis".into());

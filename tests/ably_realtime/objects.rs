@@ -169,8 +169,8 @@ async fn who_may_not_is_refused_and_who_did_not_ask_hears_nothing() {
     let serial = operate(&mut transient, increment.clone()).await;
     transient.acked(serial).await;
     silent.expect(action::OBJECT).await;
-    let serial = operate(&mut silent, increment).await;
-    silent.acked(serial).await;
+    operate(&mut silent, increment).await;
+    assert_eq!(acked(&mut silent).await.1, None, "its own operations");
     for _ in 0..2 {
         listener.expect(action::OBJECT).await;
     }
@@ -248,4 +248,44 @@ async fn what_is_sent_again_is_done_once() {
     assert_eq!(acked(&mut client).await.0, serials);
     let (_, objects) = attached(&stage, "", flag::OBJECT_SUBSCRIBE).await;
     assert_eq!(of(&objects, "counter:a@1")["counter"]["count"], 1);
+}
+
+/// architecture §6a: objects are written page by page as the socket takes them, so a client may attach to as many channels at once
+/// as it likes, whatever they come to together: here three times what is kept for it.
+#[tokio::test]
+async fn many_attaches_to_large_channels_at_once() {
+    const KEPT: usize = 1 << 20;
+    let stage = Stage::with(|config| config.limits.client_memory = KEPT).await;
+    let mut alice = stage.anybody().await;
+    let channels: Vec<String> = (0..5).map(|number| format!("large{number}")).collect();
+    for channel in &channels {
+        let attach = json!({"action": action::ATTACH, "channel": channel, "flags": flag::OBJECT_PUBLISH});
+        alice.attach_with(attach).await;
+        for number in 0..10 {
+            let operation = json!({"operation": set(&format!("k{number}"), json!({"string": "x".repeat(60_000)}))});
+            let serial = alice.push(action::OBJECT, "state", channel, json!([operation])).await;
+            alice.acked(serial).await;
+        }
+    }
+    let mut reader = stage.anybody().await;
+    for channel in &channels {
+        reader.send(json!({"action": action::ATTACH, "channel": channel, "flags": flag::OBJECT_SUBSCRIBE})).await;
+    }
+    let mut read = std::collections::BTreeMap::<String, usize>::new();
+    let mut ended = 0;
+    while ended < channels.len() {
+        let frame = reader.next().await;
+        if frame["action"] != action::OBJECT_SYNC {
+            assert_eq!(frame["action"], action::ATTACHED, "{frame}");
+            continue;
+        }
+        let channel = frame["channel"].as_str().expect("a name").to_owned();
+        let items = frame["state"].as_array().expect("a list");
+        *read.entry(channel).or_default() += items
+            .iter()
+            .map(|item| item["object"]["map"]["entries"].as_object().map_or(0, |map| map.len()))
+            .sum::<usize>();
+        ended += usize::from(frame["channelSerial"].as_str().is_some_and(|serial| serial.ends_with(':')));
+    }
+    assert_eq!(read.into_iter().collect::<Vec<_>>(), channels.into_iter().map(|name| (name, 10)).collect::<Vec<_>>());
 }

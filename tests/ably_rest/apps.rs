@@ -4,7 +4,10 @@ use letshare_server::{auth::JwtKey, clock::Clock, config::Config};
 use serde_json::{Value, json};
 
 use super::sandbox::{EVERYTHING, Sandbox, assert_refused};
-use crate::support::{Http, Server};
+use crate::support::{
+    AblyClient, Http, Server,
+    ably::{TestApp, action},
+};
 
 #[tokio::test]
 async fn an_app_is_told_with_its_keys_and_its_place() {
@@ -83,6 +86,24 @@ async fn an_app_is_deleted_by_its_key() {
     assert_eq!(response.header("content-type"), None);
     // T61: a well-formed app that there is not.
     assert_refused(&sandbox.get("/channels").await, 404, 40400);
+}
+
+/// Whoever is connected by a key of the app, or listens to a stream, is told that it is gone, and not to come back.
+#[tokio::test]
+async fn the_clients_of_an_app_end_with_it() {
+    let server = Server::sandbox(|_| {});
+    let app = TestApp::plain(&server).await;
+    let other = TestApp::plain(&server).await;
+    let mut client = AblyClient::connect(&server, &app.keys[0]).await;
+    let mut stays = AblyClient::connect(&server, &other.keys[0]).await;
+    let (_, header) = app.basic(0);
+    let target = format!("/apps/{}", app.id);
+    let told = Http::connect(&server).await.ask("DELETE", &target, &[("authorization", &header)]).await;
+    assert_eq!(told.status, 204, "{}", told.body);
+    let told = client.expect(action::ERROR).await;
+    assert_eq!((&told["error"]["code"], told.get("channel")), (&json!(40400), None), "{told}");
+    client.expect_end().await;
+    stays.attach("room").await;
 }
 
 /// Without the sandbox nobody learns that there could be one.

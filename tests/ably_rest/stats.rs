@@ -37,6 +37,21 @@ async fn page(sandbox: &mut Sandbox, query: &str) -> Vec<Value> {
     response.json().as_array().expect("a list").clone()
 }
 
+/// As with Ably (ably-go's suite posts the same again and again): a minute takes the place of what was said of it before, in its
+/// hour, day and month as well, and leaves the other minutes as they are.
+#[tokio::test]
+async fn a_minute_that_is_posted_again_is_another_one() {
+    let mut sandbox = with_fixtures().await;
+    sandbox.post("/stats", &fixtures()).await;
+    let again = json!([{"intervalId": "2025-02-03:15:04", "inbound": {"realtime": {"messages": {"count": 61}}}}]);
+    sandbox.post("/stats", &again).await;
+    let range = "start=2025-02-03:15:03&end=2025-02-03:15:05&direction=forwards";
+    assert_eq!(inbound(&page(&mut sandbox, range).await), [50, 61, 70]);
+    for unit in ["hour", "day", "month"] {
+        assert_eq!(inbound(&page(&mut sandbox, &format!("{range}&unit={unit}")).await), [181], "{unit}");
+    }
+}
+
 fn inbound(items: &[Value]) -> Vec<u64> {
     let count = |item: &Value| item["entries"]["messages.inbound.all.messages.count"].as_u64().expect("a count");
     items.iter().map(count).collect()

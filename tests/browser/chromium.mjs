@@ -20,6 +20,8 @@ export function launch() {
       '--disable-component-update',
       '--disable-sync',
       '--allow-loopback-in-peer-connection',
+      // A camera that shows a moving picture.
+      '--use-fake-device-for-media-stream',
     ],
   });
 }

@@ -44,16 +44,28 @@ async function say(channel, name, data) {
 test('the printed link opens it, and the key does not stay in the address', LIMIT, async () => {
   assert.match(server.output(), new RegExp(`/console#key=${key}`));
   await page.goto(`${server.http}/console#key=${key}`);
-  await page.getByRole('heading', { name: 'Overview' }).waitFor();
-  assert.equal(page.url(), `${server.http}/console#/overview`);
+  await page.getByRole('heading', { name: 'Try it' }).waitFor();
+  assert.equal(page.url(), `${server.http}/console#/try`);
   assert.equal(await page.locator('#whose').textContent(), key.split(':')[0]);
 });
 
-test('overview: figures move', LIMIT, async () => {
+test('the address alone leads there', LIMIT, async () => {
+  await page.goto(server.http);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  assert.equal(new URL(page.url()).pathname, '/console');
+});
+
+test('overview: figures move, and it says what runs where', LIMIT, async () => {
   await open('overview');
+  await page.locator('dl.facts', { hasText: `127.0.0.1:${server.port}` }).getByText('local', { exact: true }).waitFor();
+  await page.locator('figure', { hasText: 'Publish latency' }).locator('strong', { hasText: /[µm]s/ }).waitFor();
+  // A server that is alone has neither.
+  assert.equal(await page.locator('figure', { hasText: 'Redis round trip' }).isVisible(), false);
+  assert.equal(await page.getByText('hold a lease').count(), 0);
   await page.locator('figure', { hasText: 'Memory' }).locator('strong', { hasText: 'MiB' }).waitFor();
   await page.locator('figure svg[aria-label^="Connections: now"]').waitFor();
-  await page.locator('td', { hasText: 'plain connection' }).waitFor();
+  const row = page.locator('tr', { has: page.locator('td', { hasText: 'plain connection' }) });
+  await row.locator('svg path[d]').first().waitFor({ state: 'attached' });
 });
 
 test('channels: what a client publishes is in the tail, and what is published there reaches clients', LIMIT, async () => {
@@ -176,6 +188,45 @@ test('try it: two panes talk, and the code of it is there', LIMIT, async () => {
   await page.getByLabel('What Alice says').press('Enter');
   await page.getByLabel('What Bob sees').getByText('Alice: hello, Bob').waitFor();
   await page.locator('code', { hasText: 'channel.publish("Alice", "hello, Bob")' }).waitFor();
+});
+
+test('try it: a call through a room, with picture and text from page to page', LIMIT, async () => {
+  await page.context().grantPermissions(['camera']);
+  await open('try');
+  await page.getByRole('button', { name: 'Call', exact: true }).click();
+  for (const [who, other] of [['Alice', 'bob'], ['Bob', 'alice']]) {
+    const video = page.locator(`video[aria-label^="What ${who} sees of ${other}:"]`);
+    await video.waitFor();
+    await page.waitForFunction((label) => document.querySelector(`video[aria-label^="${label}"]`).videoWidth > 0, `What ${who} sees of ${other}:`);
+    await page.getByText(`directly connected to ${other}:`).waitFor();
+  }
+  for (const step of [/alice → subscribe signal:all/, /publish signal:\S+ offer/, /publish signal:\S+ answer/, /publish signal:\S+ candidate/]) {
+    await page.getByLabel('What passed the server').filter({ hasText: step }).waitFor();
+  }
+  await page.getByLabel('In the call Bob says').fill('past the server');
+  await page.getByLabel('In the call Bob says').press('Enter');
+  await page.getByLabel('What Alice hears in the call').getByText('bob: past the server').waitFor();
+  assert.equal(await page.getByLabel('What passed the server').getByText('past the server').count(), 0);
+  await page.getByRole('button', { name: 'Use the camera for Alice' }).click();
+  await page.waitForFunction(() => {
+    // The drawing is 16:9, the camera 4:3.
+    const { videoWidth, videoHeight } = document.querySelector('video[aria-label^="What Bob sees"]');
+    return videoWidth / videoHeight < 1.5;
+  });
+  await page.getByRole('button', { name: 'Hang up' }).click();
+  await page.locator('video').first().waitFor({ state: 'detached' });
+  assert.equal(await page.locator('video').count(), 0);
+  await page.getByRole('button', { name: 'Call', exact: true }).click();
+  await page.locator('video').nth(1).waitFor();
+});
+
+test('nothing that clients say hides, or turns what is beside it', LIMIT, async () => {
+  await open('channels/demo');
+  await page.getByText('attached: what is published now appears here').waitFor();
+  await say('demo', 'na\u202eme', 'safe\u202egnp.exe\u0007');
+  const row = page.locator('table.tail tbody tr', { hasText: 'gnp.exe' });
+  await row.waitFor();
+  assert.match(await row.textContent(), /na\ufffdmesafe\ufffdgnp\.exe\ufffd$/);
 });
 
 test('without a key the admin API gives a token, and a wrong key is told', LIMIT, async () => {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{client::Client, history::only_participants_read, house::House},
-    support::{eventually, mongo::Mongo},
+    support::{brought::Brought, eventually, mongo::Mongo},
 };
 
 fn on(mongo: &Mongo) -> impl FnOnce(&mut Config) + use<> {
@@ -119,3 +119,40 @@ async fn say(ann: &mut Client) -> Option<Value> {
         _ => panic!("{answer}"),
     }
 }
+
+/// findings O16: from a database as the older server left it into a data folder, and from files into a database.
+#[tokio::test]
+async fn chats_come_from_a_database_and_go_to_one() {
+    let mongo = Mongo::start().await;
+    let house = House::start(on(&mongo));
+    let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
+    let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
+    ann.send("send_group_message", json!({"group_id": group, "content": "y"})).await;
+    ann.data().await;
+    bob.data().await;
+    ann.asks("send_message", json!({"to_user_id": 9, "content": "x"})).await;
+    drop((ann, bob, house));
+
+    let brought = Brought::new("chat", &[("uri", &mongo.uri_of("zulme")), ("m.csv", MESSAGE)]);
+    assert_eq!(brought.brings("--mongodb uri"), [3, 0, 0]);
+    assert_eq!(brought.brings("--mongodb uri"), [0, 3, 0]);
+    let house = House::start(|config| config.data.dir = brought.data());
+    let page = house.get(&format!("/api/ws/messages?room_id={group}"), 8).await.json();
+    assert_eq!(page["data"]["messages"][0]["content"], "y", "{page}");
+    let page = house.get("/api/ws/messages?room_id=private_7_9", 9).await.json();
+    assert_eq!(page["data"]["total"], 1);
+    drop(house);
+
+    let to_database = format!("--messages m.csv --set chat.mongodb_uri={}", mongo.uri());
+    assert_eq!(brought.brings(&to_database), [1, 0, 0]);
+    assert_eq!(brought.brings(&to_database), [0, 1, 0]);
+    let house = House::start(on(&mongo));
+    let page = house.get("/api/ws/messages?room_id=private_7_9", 9).await.json();
+    assert_eq!(page["data"]["messages"][1]["content"], "from a file", "{page}");
+    drop(house);
+    let refused = brought.stops(&format!("--mongodb {}", mongo.uri()));
+    assert!(refused.contains("names no database"), "{refused}");
+}
+
+const MESSAGE: &str = "from_user_id,to_user_id,content,created_at\n7,9,from a file,2025-07-01 07:44:11\n";

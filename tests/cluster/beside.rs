@@ -200,12 +200,14 @@ async fn what_ended_while_redis_was_away_has_ended() {
     leaves.nacked(serial, 50_004).await;
     proxy.set_away(false);
     eventually(async || (present().await == json!([])).then_some(())).await;
+    let pattern = format!("ls:{{conn*}}{}", connected["connectionId"].as_str().unwrap());
+    let row = redis.command(&[b"KEYS", pattern.as_bytes()]).await.lines().nth(2).unwrap().to_owned();
+    eventually(async || redis.command(&[b"HGET", row.as_bytes(), b"ended"]).await.contains("ended").then_some(()))
+        .await;
     let query = format!("v=6&key={KEY}&clientId=alice&resume={}", key_of(&connected));
-    eventually(async || {
-        let (_, again) = AblyClient::connect_with(&other, &query).await;
-        (again["connectionId"] != connected["connectionId"] && again["error"]["code"] == 80008).then_some(())
-    })
-    .await;
+    let (_, again) = AblyClient::connect_with(&other, &query).await;
+    assert_eq!(again["error"]["code"], 80008, "{again}");
+    assert_ne!(again["connectionId"], connected["connectionId"]);
 }
 
 fn token_request(name: &str, nonce: &str, client: &str) -> Value {
@@ -347,12 +349,14 @@ async fn the_status_of_a_channel_is_told_or_refused_as_busy() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
     let proxy = Proxy::start(redis.port).await;
-    let node = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_millis(300));
+    let node = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_secs(2));
     let status = async |channel: &str| {
         Http::connect(&node).await.ask("GET", &format!("/channels/{channel}?key={KEY}"), &[]).await
     };
+    until_ready(&node, None).await;
     redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]).await;
-    assert_eq!(status("full").await.status, 200);
+    let told = status("full").await;
+    assert_eq!(told.status, 200, "{}", told.body);
     redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]).await;
     proxy.set_away(true);
     for target in ["away", "away/messages", "away/presence"] {

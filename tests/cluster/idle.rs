@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Ground, KEY, attached, history, message, messages};
+use super::{Ground, KEY, attached, history, message, messages, proxy::Proxy};
 use crate::support::{AblyClient, Http, Server, ably::action, ably::flag, eventually, redis::RedisServer};
 
 async fn publish(node: &Server, body: &Value) -> Value {
@@ -30,7 +30,7 @@ async fn what_is_published_at_a_node_without_the_channel_opens_nothing_there() {
     // The same id is the same message, whether or not anybody has the channel open.
     let body = json!([{"id": "chosen", "data": "once"}]);
     let told = [publish(&other, &body).await, publish(&one, &body).await, publish(&other, &body).await];
-    assert!(told.iter().all(|told| told["serials"] == told[0]["serials"]), "{told:?}");
+    assert!(told.iter().all(|again| again["serials"] == told[0]["serials"]), "{told:?}");
     assert_eq!(open_channels(&other).await, 0, "it was not opened");
     let mut expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
     expected.push("once".to_owned());
@@ -47,6 +47,29 @@ async fn what_is_published_at_a_node_without_the_channel_opens_nothing_there() {
     publish(&other, &message("late")).await;
     assert_eq!(messages(&mut late, 1).await[0].1, "late");
     assert_eq!(messages(&mut reader, 1).await[0].1, "late");
+}
+
+/// What a node has not heard of, although no link broke, is found by a look at its idle channels, and nobody is told of a break.
+#[tokio::test]
+async fn what_was_lost_on_the_way_is_found_by_a_look() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let (deaf, other) = (ground.node(proxy.port, |_| {}), ground.node(redis.port, |_| {}));
+    let mut readers = [attached(&deaf, "room").await, attached(&deaf, "second").await];
+    let mut publisher = AblyClient::connect(&other, KEY).await;
+    proxy.set_mute(true);
+    for number in 0..3 {
+        let serial = publisher.publish("room", message(&format!("{number}"))).await;
+        publisher.acked(serial).await;
+    }
+    proxy.set_mute(false);
+    // As when a node finds that Redis has lost something: all channels look at once.
+    redis.command(&[b"PUBLISH", b"ls:lost", b""]).await;
+    let read: Vec<String> = messages(&mut readers[0], 3).await.into_iter().map(|(_, data)| data).collect();
+    assert_eq!(read, ["0", "1", "2"]);
+    publisher.publish("second", message("after")).await;
+    assert_eq!(messages(&mut readers[1], 1).await[0].1, "after", "nothing was told of a channel that has missed nothing");
 }
 
 /// Redis without its data is noticed at once, although no link broke and nobody publishes.

@@ -37,6 +37,7 @@ fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
         deadline,
         memory,
         Box::new(|_| None),
+        Box::new(|_| false),
         Clock::system(),
     )
 }

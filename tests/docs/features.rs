@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 50] = [
+const WORKS: [(&str, &[&str]); 52] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -31,9 +31,12 @@ const WORKS: [(&str, &[&str]); 50] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
-    ("a console at `/console`", &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"]),
     (
-        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures",
+        "a console at `/console`, with a chat and a WebRTC call to try",
+        &["tests/browser/console.test.mjs", "tests/browser/operator.test.mjs"],
+    ),
+    (
+        "an admin API at `/admin/api`, described by OpenAPI: connections, ending and blocking them, channels, figures, nodes",
         &[
             "admin::openapi::the_document_and_the_routes_are_one",
             "admin::connections::a_client_that_is_blocked_stays_out_as_far_as_tokens_can_be_revoked",
@@ -204,6 +207,14 @@ const WORKS: [(&str, &[&str]); 50] = [
         &["group::delivery::a_message_reaches_every_member", "group::instances::each_message_once_on_either"],
     ),
     (
+        "the groups, members and messages that older chat and group servers have kept: `letshare-server import`, from MongoDB, CSV and JSON lines",
+        &[
+            "chat::brought::chats_are_there_with_their_members_and_a_second_run_adds_nothing",
+            "chat::mongo::chats_come_from_a_database_and_go_to_one",
+            "group::brought::groups_are_there_with_their_members_and_a_second_run_adds_nothing",
+        ],
+    ),
+    (
         "several servers on one Redis: one order of messages, each once; history, rewind and resume at any of them",
         &[
             "cluster::nodes::what_is_published_at_any_node_is_delivered_at_all_in_one_order",
@@ -229,6 +240,14 @@ const WORKS: [(&str, &[&str]); 50] = [
             "cluster::beside::a_connection_is_at_one_node",
             "cluster::beside::a_token_that_was_revoked_is_good_at_no_node",
             "cluster::beside::channels_and_statistics_are_those_of_all_nodes",
+        ],
+    ),
+    (
+        "several servers on one Redis: pushes and delayed pushes of the relay, mailboxes and letters of the post office are those of all, each once",
+        &[
+            "cluster::mail::what_a_user_has_missed_is_handed_over_once_at_whichever_node",
+            "cluster::mail::what_a_node_had_claimed_that_is_gone_is_sent_once_by_another",
+            "cluster::mail::letters_of_all_nodes_come_in_the_order_of_each_sender_once",
         ],
     ),
     (

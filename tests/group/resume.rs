@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn resumes(rig: &Rig, user: &str, last: &str) -> (Client, Value) {
+pub async fn resumes(rig: &Rig, user: &str, last: &str) -> (Client, Value) {
     let mut client = rig.client().await;
     let credentials = json!({"token": token(json!(user)), "last_message_id": last});
     client.send("auth", "auth-1", credentials).await;

@@ -1,17 +1,24 @@
 //! The server of `MODE=postoffice`, on free ports and in this process.
 
-use std::{net::SocketAddr, sync::Arc, sync::mpsc, thread::JoinHandle};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock, mpsc},
+    thread::JoinHandle,
+};
 
 use letshare_server::{
     app,
     clock::Clock,
-    config::{self, Config, Environment, Protocol},
+    config::{self, Config, Engine, Environment, Protocol},
 };
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot};
 
-use crate::support::{Http, Response, UPGRADE, eventually, raw};
+use crate::support::{
+    Http, Response, UPGRADE, eventually, raw,
+    redis::{RedisServer, join_if_asked},
+};
 
 /// Stops with its owner; the data folder goes with the last of those that had it.
 pub struct PostOfficeServer {
@@ -20,7 +27,14 @@ pub struct PostOfficeServer {
     pub shared: SocketAddr,
     stop: Option<oneshot::Sender<bool>>,
     thread: Option<JoinHandle<()>>,
-    data: Arc<TempDir>,
+    data: Arc<Data>,
+}
+
+/// What a server has beside its process.
+struct Data {
+    folder: TempDir,
+    /// Only a node of a cluster.
+    redis: OnceLock<Option<RedisServer>>,
 }
 
 /// What `MODE=postoffice` says.
@@ -41,8 +55,8 @@ impl PostOfficeServer {
     }
 
     pub fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
-        let data = TempDir::new().expect("a folder for the data");
-        Self::start_on(Arc::new(data), clock, adjust)
+        let folder = TempDir::new().expect("a folder for the data");
+        Self::start_on(Arc::new(Data { folder, redis: OnceLock::new() }), clock, adjust)
     }
 
     /// Stops it in order and starts it again with its data.
@@ -51,12 +65,19 @@ impl PostOfficeServer {
         Self::start_on(Arc::clone(&self.data), Clock::system(), adjust)
     }
 
-    fn start_on(data: Arc<TempDir>, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+    fn start_on(data: Arc<Data>, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = profile();
         config.server.port = 0;
         config.server.workers = 2;
         config.postoffice.port = Some(0);
-        config.data.dir = data.path().to_owned();
+        let folder = data.folder.path();
+        config.data.dir = folder.to_owned();
+        let redis = data.redis.get_or_init(|| join_if_asked(&mut config, folder));
+        if let Some(redis) = redis {
+            config.cluster.engine = Engine::Redis;
+            config.cluster.endpoint = Some(format!("127.0.0.1:{}", redis.port));
+            config.cluster.secret_file = Some(folder.join("secret"));
+        }
         adjust(&mut config);
         let (started, on_start) = mpsc::channel();
         let (stop, on_stop) = oneshot::channel();

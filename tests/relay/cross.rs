@@ -2,8 +2,6 @@
 
 use std::{fs, path::PathBuf};
 
-use tempfile::TempDir;
-
 use super::*;
 use crate::support::{AblyClient, ably::action};
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use letshare_server::ids::Timestamp;
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
 use super::*;
 use crate::support::process::ServerProcess;

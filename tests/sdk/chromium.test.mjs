@@ -50,6 +50,21 @@ for (const [format, useBinaryProtocol] of Object.entries(FORMATS)) {
     await Promise.all([from.close(), to.close()]);
   });
 
+  test(`two pages count together through a cut: ${format}`, LIMIT, async () => {
+    const name = fresh('page counts');
+    const more = { withObjects: true, useBinaryProtocol, disconnectedRetryTimeout: 50 };
+    const both = [await open(name, more), await open(name, more)];
+    await both[0].call('setCounter', 'votes');
+    assert.equal(await both[1].call('counted', 'votes', 0), 0);
+    await Promise.all(both.map((page) => page.call('increment', 'votes', 60)));
+    for (const page of both) assert.equal(await page.call('counted', 'votes', 120), 120);
+    const shown = await fetch(`${app.server.http}/channels/${encodeURIComponent(name)}/object`, {
+      headers: { authorization: `Basic ${btoa(app.key)}` },
+    });
+    assert.deepEqual(await shown.json(), { votes: 120 });
+    await Promise.all(both.map((page) => page.close()));
+  });
+
   test(`a page sees who is there, reads history across origins and is told why it is refused: ${format}`, LIMIT, async () => {
     const name = `open:${fresh('page')}`;
     const node = await app.connected({ clientId: 'node', useBinaryProtocol });

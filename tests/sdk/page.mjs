@@ -12,6 +12,7 @@ export async function servePages() {
   const script = 'text/javascript; charset=utf-8';
   const here = (path) => fileURLToPath(new URL(`pages/${path}`, import.meta.url));
   const bundle = (name) => createRequire(import.meta.url).resolve(name).replace(/ably-node\.js$/, 'ably.min.js');
+  const objects = bundle('ably/liveobjects').replace(/liveobjects\.js$/, 'liveobjects.umd.min.js');
   const page = ['text/html; charset=utf-8', here('index.html')];
   const files = {
     '/2/': page,
@@ -19,6 +20,7 @@ export async function servePages() {
     '/client.js': [script, here('client.js')],
     '/2/ably.js': [script, bundle('ably')],
     '/1.2/ably.js': [script, bundle('ably-1.2')],
+    '/objects.js': [script, objects],
   };
   const server = createServer(async ({ url }, response) => {
     if (!(url in files)) return response.writeHead(404).end();

@@ -3,7 +3,8 @@
 // What a page shows is run when its language is `sh`, `js` or `python`, in the order of the page: in one folder of its
 // own, with `letshare-server` on the path, and with the key, the address and the port of the server in place of KEY and
 // of those that the pages use. A block that is followed by one of `text prints` has to print that; `…` in it stands for
-// anything. A sample that ends is expected to end with 0.
+// anything. A sample that ends is expected to end with 0. A page that needs settings of the server says so by a block of `text server`,
+// the command that starts it.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -73,8 +74,17 @@ const pattern = (prints) => new RegExp(prints.trim().split('…').map(escaped).j
 
 /** Pages that lead a user, not those that are about the source, whose Rust samples `tests/docs/` compares. */
 async function pages() {
-  const names = (await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md'));
-  return ['README.md', ...names.sort().map((name) => `docs/${name}`)];
+  const folders = await Promise.all(['docs', 'docs/protocols'].map(async (folder) => {
+    const names = (await readdir(join(root, folder))).filter((name) => name.endsWith('.md'));
+    return names.sort().map((name) => `${folder}/${name}`);
+  }));
+  return ['README.md', ...folders.flat()];
+}
+
+/** What the command of a page sets. */
+function settingsOf(text) {
+  const [, , , command = ''] = [...text.matchAll(FENCE)].find(([, language, info]) => language === 'text' && info.trim() === 'server') ?? [];
+  return Object.fromEntries([...command.matchAll(/(LETSHARE_\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
 }
 
 for (const page of await pages()) {
@@ -87,7 +97,7 @@ for (const page of await pages()) {
     const folder = await mkdtemp(join(tmpdir(), 'letshare-pages-'));
     const apps = join(folder, 'apps.yaml');
     const shown = [...text.matchAll(FENCE)].find(([, language, info]) => language === 'yaml' && info.includes('apps.yaml'));
-    const settings = {};
+    const settings = settingsOf(text);
     if (shown) {
       await writeFile(apps, shown[3]);
       settings.LETSHARE_ABLY_APPS_FILE = apps;

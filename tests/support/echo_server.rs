@@ -13,6 +13,7 @@ use letshare_server::{
     ids::AppId,
     log::memory::MemoryLog,
     store::{
+        Place,
         embedded::EmbeddedStore,
         folder::{self, DataFolder},
         mailbox::{self, Tables},
@@ -46,11 +47,11 @@ impl EchoServer {
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();
-        let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
+        let place = Place { store: Arc::new(EmbeddedStore::new(Arc::clone(folder.engine()))), claims: None };
         let (tables, bounds) =
             (Tables { facts: "echo", bodies: "echo bodies" }, mailbox::Bounds { messages: 16, bytes: 4096 });
         let account = broker.accounts.app(AppId::DEFAULT);
-        let inboxes = Inboxes::open(store, tables, 1 << 20, bounds, &account).unwrap();
+        let inboxes = Inboxes::open(&place, tables, 1 << 20, bounds, &account, Clock::system()).unwrap();
         let admission = Admission::new(&config.limits);
         let limits = MessageLimits {
             max_message_bytes: config.websocket.max_message_bytes,

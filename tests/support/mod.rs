@@ -1,6 +1,7 @@
 //! What the integration tests share: a server of their own each, and clients.
 
 pub mod ably;
+pub mod brought;
 pub mod client;
 pub mod echo;
 pub mod echo_server;

@@ -122,7 +122,11 @@ impl Mongo {
 
     /// It says that it is of a replica set, whose other members nobody could reach.
     pub fn uri(&self) -> String {
-        format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)
+        self.uri_of("")
+    }
+
+    pub fn uri_of(&self, database: &str) -> String {
+        format!("mongodb://127.0.0.1:{}/{database}?directConnection=true", self.port)
     }
 
     fn log(&self) -> PathBuf {

@@ -5,13 +5,18 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
 };
 
-use letshare_server::engines::redis::Settings;
+use letshare_server::{
+    config::{Config, Engine},
+    engines::redis::Settings,
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    runtime::Runtime,
 };
 
 use super::eventually;
@@ -24,6 +29,20 @@ pub struct RedisServer {
     /// What it is told beside that.
     settings: Vec<String>,
     child: Option<Child>,
+}
+
+/// With `LETSHARE_ON_REDIS` set, a server with these settings is a node of a cluster, on a Redis of its own. The folder holds its
+/// secret.
+pub fn join_if_asked(config: &mut Config, folder: &Path) -> Option<RedisServer> {
+    std::env::var_os("LETSHARE_ON_REDIS")?;
+    let start = || Runtime::new().expect("a runtime").block_on(RedisServer::start());
+    let redis = thread::spawn(start).join().expect("redis starts");
+    let secret = folder.join("secret");
+    fs::write(&secret, "0123456789abcdef".repeat(4)).expect("the folder can be written");
+    config.cluster.engine = Engine::Redis;
+    config.cluster.endpoint = Some(format!("127.0.0.1:{}", redis.port));
+    config.cluster.secret_file = Some(secret);
+    Some(redis)
 }
 
 impl RedisServer {

@@ -29,7 +29,7 @@ use crate::{
 impl Broker {
     /// The log to append to, if this is judged by nothing that a channel knows, and no channel is open that would deliver it at once.
     pub(super) fn asleep(&self, name: &ChannelName, publish: &Publish) -> Option<SharedLog> {
-        let log = self.log.shared()?;
+        let log = self.log.shared_by(name)?;
         let is_kept =
             matches!(&publish.body, Body::Messages(messages) if !messages.is_empty()) && !publish.is_ephemeral;
         let is_plain = is_kept && publish.refusal.is_none() && publish.attached.is_none();

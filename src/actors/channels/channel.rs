@@ -128,8 +128,8 @@ impl Channel {
 
     /// The log of a channel, when it is open.
     async fn opened(name: &ChannelName, broker: &Arc<Broker>, address: Addr<Self>) -> Result<Opened, StoreError> {
-        if let Some(shared) = broker.log.shared() {
-            let joined = Shared::join(shared, name, address).await;
+        if let Some(shared) = broker.log.shared_by(name) {
+            let joined = Shared::join(shared, name, &broker.accounts.app(name.app()), address).await;
             if joined.is_err() {
                 broker.log.close(name);
                 // Whoever waits for it tries again.
@@ -327,7 +327,7 @@ impl Channel {
     }
 
     /// Begins with a command; none: its sender has taken it back.
-    fn begin<C: Order>(&mut self, mut command: Command<C>) -> Option<C> {
+    pub(super) fn begin<C: Order>(&mut self, mut command: Command<C>) -> Option<C> {
         if self.hub(command.hub.id).is_none() {
             self.hubs.push(command.hub.clone());
         }
@@ -491,7 +491,7 @@ impl Handler<Command<Publish>> for Channel {
             return self.pass_on(command);
         }
         if self.is_holding() {
-            return self.hold(command);
+            return self.hold_publish(command);
         }
         let Some(publish) = self.begin(command) else {
             return;

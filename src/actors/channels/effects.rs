@@ -22,7 +22,6 @@ use crate::{
         dedupe::Published,
         growth::Grown,
         message::{Body, Draft, Entry},
-        modes::Modes,
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
         stats::{Source, Weighed},
@@ -134,11 +133,14 @@ impl Channel {
         }
     }
 
-    /// Members of a connection leave: at once where nobody else publishes to the log.
+    /// Members of a connection leave, or objects are deleted: at once where nobody else publishes to the log.
     fn let_leave(&mut self, draft: Draft, ctx: &mut Context<Self>) {
-        match (&self.shared, draft.publisher) {
-            (Some(_), Some(connection)) => self.line_up(Task::Leave(connection, None), ctx),
-            _ => drop(self.append(self.now(), draft, ctx)),
+        match (&self.shared, draft.publisher, draft.body) {
+            (Some(_), Some(connection), _) => self.line_up(Task::Leave(connection, None), ctx),
+            (Some(_), None, Body::Objects(deleted)) => {
+                self.line_up(Task::Delete(deleted.into_iter().map(|deleted| deleted.object).collect()), ctx);
+            }
+            (_, _, body) => drop(self.append(self.now(), Draft { body, ..draft }, ctx)),
         }
     }
 
@@ -232,7 +234,8 @@ impl Channel {
                 }
                 self.tell_summaries_in_time(ctx);
             }
-            Body::Objects(_) => self.keep_objects(false, ctx),
+            // Where nodes share the log, who has published them keeps them, and the others with the next sweep.
+            Body::Objects(_) if self.shared.is_none() => self.keep_objects(false, ctx),
             _ => {}
         }
         // Of a log that nodes share each counts what it has published itself, when it is told.
@@ -256,7 +259,13 @@ impl Channel {
     pub(super) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Append(draft) => self.let_leave(draft, ctx),
-            Effect::Answer { hub, session, answer } => {
+            Effect::Answer { answer: Answer::Broken(ref attached), .. } if self.has_to_read_objects(attached) => {
+                self.read_objects_for(effect, ctx)
+            }
+            Effect::Answer { hub, session, mut answer } => {
+                if let Answer::Broken(attached) = &mut answer {
+                    self.add_objects(attached);
+                }
                 self.owed = None;
                 self.answer(hub, session, answer);
             }
@@ -305,9 +314,7 @@ impl Channel {
                 let choice = Choice::for_reader(&attached.subscription);
                 let recent = || choice.of_all(&self.log.recent());
                 let mut attached = replay::fill(*attached, &start, found, recent, || self.log.past(), unsettled, bytes);
-                if attached.subscription.filter.modes.has(Modes::OBJECT_SUBSCRIBE) {
-                    attached.objects = self.state.objects();
-                }
+                self.add_objects(&mut attached);
                 self.owed = None;
                 let missed = (attached.resumed && !attached.is_change).then_some(attached.position);
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));

@@ -16,5 +16,6 @@ pub mod undone;
 
 pub use channel::{Channel, Leave};
 pub use directory::Directory;
+pub use questions::Listed;
 pub use reaper::Reaper;
 pub use undone::{Command, Order, Undone};

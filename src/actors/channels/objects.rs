@@ -1,4 +1,5 @@
-//! The objects of a channel and the disk: they are read when somebody needs them, and kept behind the log.
+//! The objects of a channel and where they are kept, on disk, or where nodes share the log beside that: they are read when
+//! somebody needs them, and kept behind the log.
 
 use std::{mem, task::Poll};
 
@@ -8,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     actors::channels::{channel::Channel, undone::Undone},
     core::{
-        command::{Attached, Effect},
+        command::{Answer, Attached, Effect},
         modes::Modes,
     },
     error::Fault,
@@ -75,8 +76,14 @@ impl Channel {
     }
 
     pub(super) fn has_to_read_objects(&self, attached: &Attached) -> bool {
-        let wants = attached.subscription.filter.modes.has(Modes::OBJECT_SUBSCRIBE);
-        wants && !self.state.knows_objects() && self.shared.is_none()
+        attached.subscription.filter.modes.has(Modes::OBJECT_SUBSCRIBE) && !self.state.knows_objects()
+    }
+
+    /// Who attaches for objects gets them.
+    pub(super) fn add_objects(&mut self, attached: &mut Attached) {
+        if attached.subscription.filter.modes.has(Modes::OBJECT_SUBSCRIBE) {
+            attached.objects = self.state.objects();
+        }
     }
 
     /// Reads the objects for who attaches; whatever comes behind that waits.
@@ -93,7 +100,8 @@ impl Channel {
 
     fn attach_with_objects(&mut self, effect: Effect, read: ObjectsRead, ctx: &mut Context<Self>) {
         match (self.learn_objects(read), &effect) {
-            (Err(_), Effect::Attached { hub, attached, .. }) => {
+            (Err(_), Effect::Attached { hub, attached, .. })
+            | (Err(_), Effect::Answer { hub, answer: Answer::Broken(attached), .. }) => {
                 self.owed = None;
                 self.tell_undone(*hub, Undone::Failed(attached.subscription.id));
             }

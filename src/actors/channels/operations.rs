@@ -17,6 +17,7 @@ use crate::{
         command::{Publish, Reply},
         dedupe::Published,
         message::Body,
+        objects::ObjectId,
         operation::MessageRef,
         stats::{Source, Weighed},
         versions::Needs,
@@ -62,6 +63,8 @@ pub(in crate::actors) enum Task {
     Adopt(ConnectionId),
     /// Members that the log has lost enter again.
     Enter(Lost),
+    /// Objects that cannot be reached are deleted.
+    Delete(Vec<ObjectId>),
     /// All members that a dead node owned leave: those that there are when the log was read.
     Reap {
         node: NodeId,
@@ -225,9 +228,6 @@ impl Channel {
                 Body::Objects(_) => {
                     match self.state.knows_objects() {
                         true => self.operate_first(Ok(()), ctx),
-                        false if self.shared.is_some() => {
-                            self.operate_first(Err(Fault::NotShared { what: "objects" }), ctx)
-                        }
                         false => self.read_objects_to_operate(ctx),
                     }
                     continue;

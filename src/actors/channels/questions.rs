@@ -22,7 +22,7 @@ use crate::{
         objects::Snapshot,
         occupancy::Occupancy,
         operation::{Latest, MessageRef},
-        presence::{MembersPage, MembersQuery},
+        presence::{MemberList, MembersPage, MembersQuery},
         replay::Later,
         stats::Source,
         summaries::Annotated,
@@ -60,10 +60,13 @@ pub(in crate::actors) struct Newest(pub MessageRef);
 #[rtype(result = "Result<Digest, Fault>")]
 pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
 
-/// The objects as they are.
+/// The objects as they are. `is_read`: as a log that nodes share had them when it was asked.
 #[derive(Message)]
 #[rtype(result = "Result<ObjectsFound, Fault>")]
-pub(in crate::actors) struct ObjectsNow(Option<EntryId>);
+pub(in crate::actors) struct ObjectsNow {
+    id: Option<EntryId>,
+    is_read: bool,
+}
 
 /// The objects, and what was published by the id that was asked for, if that was lately.
 pub struct ObjectsFound {
@@ -76,10 +79,33 @@ pub struct ObjectsFound {
 #[rtype(result = "Result<MembersPage, Fault>")]
 pub(in crate::actors) struct Present(pub MembersQuery);
 
+/// All of those present.
+#[derive(Message)]
+#[rtype(result = "Result<Arc<MemberList>, Fault>")]
+pub(in crate::actors) struct Everybody;
+
 /// How many use the channel.
 #[derive(Message)]
 #[rtype(result = "Result<Occupancy, Fault>")]
 pub(in crate::actors) struct Occupied;
+
+/// What a channel lists for whoever is attached.
+pub trait Listed: Sized + 'static {
+    /// As it is now; none: that cannot be told.
+    fn now(channel: Addr<Channel>) -> impl Future<Output = Option<Arc<Self>>>;
+}
+
+impl Listed for MemberList {
+    async fn now(channel: Addr<Channel>) -> Option<Arc<Self>> {
+        ask(channel, Everybody).await.ok()
+    }
+}
+
+impl Listed for Snapshot {
+    async fn now(channel: Addr<Channel>) -> Option<Arc<Self>> {
+        ask(channel, ObjectsNow { id: None, is_read: true }).await.ok().map(|found| found.objects)
+    }
+}
 
 /// The answer to a question.
 pub(in crate::actors) enum Answered<T> {
@@ -182,7 +208,8 @@ impl Broker {
     pub async fn publish(self: &Arc<Self>, name: &ChannelName, publish: Publish) -> Result<Published, Fault> {
         match self.asleep(name, &publish) {
             Some(log) => self.append_asleep(&log, name, publish).await,
-            None => self.ask(name, Append(publish)).await,
+            // What it says of a publish holds, so it is waited for.
+            None => ask(self.directory.channel(name, self, None)?, Append(publish)).await,
         }
     }
 
@@ -193,7 +220,7 @@ impl Broker {
     pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
         let is_asleep = !all.is_empty() && all.iter().all(|publish| self.asleep(name, publish).is_some());
         if !is_asleep {
-            return self.ask(name, AppendAll(all)).await;
+            return ask(self.directory.channel(name, self, None)?, AppendAll(all)).await;
         }
         let mut count = 0;
         for publish in all {
@@ -238,9 +265,9 @@ impl Broker {
     /// The objects of a channel as they are, and what was done to them lately by this id.
     ///
     /// # Errors
-    /// [`Fault::NotShared`], or they cannot be read.
+    /// They cannot be read.
     pub async fn objects(self: &Arc<Self>, name: &ChannelName, id: Option<EntryId>) -> Result<ObjectsFound, Fault> {
-        self.ask(name, ObjectsNow(id)).await
+        self.ask(name, ObjectsNow { id, is_read: false }).await
     }
 
     /// A page of those present.
@@ -403,20 +430,19 @@ impl Handler<ObjectsNow> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        if self.shared.is_some() {
-            return Answered::Now(Err(Fault::NotShared { what: "objects" }));
-        }
         self.note_opened(ctx);
-        if let Some(objects) = self.state.objects() {
-            let ObjectsNow(id) = question;
+        let ObjectsNow { id, is_read } = question;
+        let is_known = self.state.knows_objects();
+        if let Some(objects) = self.state.objects().filter(|_| is_read || self.shared.is_none()) {
             let of_id = |id: EntryId| self.log.recent().into_iter().rev().find(|entry| entry.id == id);
             let published = id.and_then(of_id).filter(|entry| !entry.objects().is_empty());
             return Answered::Now(Ok(ObjectsFound { objects, published }));
         }
-        let (read, this) = (self.read_objects_for_requests(ctx), ctx.address());
+        let read = if is_known { self.look_at_log(ctx) } else { self.read_objects_for_requests(ctx) };
+        let this = ctx.address();
         Answered::Later(Box::pin(async move {
             read.await.unwrap_or(Err(Fault::Busy))?;
-            ask(this, question).await
+            ask(this, ObjectsNow { id, is_read: true }).await
         }))
     }
 }
@@ -430,6 +456,17 @@ impl Handler<Present> for Channel {
         }
         self.note_opened(ctx);
         Answered::Now(Ok(self.state.members().page(&question.0)))
+    }
+}
+
+impl Handler<Everybody> for Channel {
+    type Result = Answered<Arc<MemberList>>;
+
+    fn handle(&mut self, question: Everybody, _: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(question);
+        }
+        Answered::Now(Ok(self.state.members().all()))
     }
 }
 

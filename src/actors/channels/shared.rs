@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     actors::{
-        accounts::{Charge, Full, Kind},
+        accounts::{Account, Charge, Full, Kind},
         channels::{channel::Channel, commit_queue::Asker},
     },
     core::{
@@ -88,13 +88,14 @@ struct Asked {
 struct Answered(Ticket, Result<Option<Told>, StoreError>);
 
 impl Shared {
-    /// Joins a channel for the actor at `address`, which does not run yet.
+    /// Joins a channel of `app` for the actor at `address`, which does not run yet.
     ///
     /// # Errors
     /// The log does not answer.
     pub async fn join(
         log: SharedLog,
         name: &ChannelName,
+        app: &Account,
         address: Addr<Channel>,
     ) -> Result<(Box<Self>, Joined), StoreError> {
         let (told, joined) = oneshot::channel();
@@ -103,7 +104,7 @@ impl Shared {
         let joined = joined.map_err(|_| StoreError::Late)?.map_err(|_| StoreError::Closed)??;
         let shared = Self {
             log,
-            chain: Chain::new(joined.head),
+            chain: Chain::new(joined.head, Some(app.clone())),
             asked: VecDeque::new(),
             last: Ticket(0),
             judged: joined.judged,

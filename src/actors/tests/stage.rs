@@ -92,7 +92,7 @@ impl Stage {
                 network: 1 << 30,
                 client: 1 << 20,
                 windows: [1 << 30; 2],
-                bodies: [1 << 20; 2],
+                bodies: 1 << 20,
             })),
             directory: Directory::new(ChannelShares { server: 10, app: 10 }),
             metrics: Metrics::default().start(),

@@ -14,11 +14,12 @@ use crate::{
     actors::{
         accounts::{Charge, Full, Kind},
         broker::Settings,
-        channels::Command,
+        channels::{Command, Listed},
         fanout::TransportHandle,
         inbox::Inbox,
         transport::TransportCommand,
         transport::attachments::Attachments,
+        transport::listed::ListSource,
         transport::missed::{BacklogSource, Frames},
         transport::session::Session,
         worker::Worker,
@@ -238,13 +239,22 @@ impl TransportContext<'_> {
     pub fn send_missed(&mut self, frames: Vec<Bytes>) {
         if !frames.is_empty() {
             let bytes = frames.iter().map(Bytes::len).sum();
-            self.send_made(frames.into_iter(), bytes);
+            self.session.push_source(Frames::new(frames.into_iter(), Rc::clone(self.worker())), bytes);
         }
     }
 
-    /// Sends frames that are made as its socket takes them; until all are, its account pays for the `bytes` that they are made of.
-    pub fn send_made(&mut self, frames: impl Iterator<Item = Bytes> + 'static, bytes: usize) {
-        self.session.push_source(Frames::new(frames, Rc::clone(self.worker())), bytes);
+    /// Sends what `channel` lists, of which it has given `list`: `page` writes the next frame, each time of the list as it is then,
+    /// and says whether it is the last; `broken` is sent instead of the rest when the channel cannot tell it.
+    pub fn send_list<T: Listed>(
+        &mut self,
+        channel: &ChannelName,
+        list: &Arc<T>,
+        broken: Bytes,
+        page: impl FnMut(&T) -> (Bytes, bool) + 'static,
+    ) {
+        let bytes = channel.as_str().len() + broken.len();
+        let (worker, handle) = (Rc::clone(self.worker()), self.handle());
+        self.session.push_source(ListSource::new(channel.clone(), list, broken, page, worker, handle), bytes);
     }
 
     /// Sends what an attachment missed, as its socket takes it: `encode` writes an entry, and `broken` is sent instead of the

@@ -106,7 +106,7 @@ impl<E: FnMut(&Arc<Entry>) -> Bytes> Source for BacklogSource<E> {
 }
 
 /// Counts what is sent.
-fn count(worker: &Worker, frames: Vec<Bytes>) -> Vec<Bytes> {
+pub(super) fn count(worker: &Worker, frames: Vec<Bytes>) -> Vec<Bytes> {
     worker.count(|counters| {
         counters.messages_out += frames.len() as u64;
         counters.bytes_out += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();

@@ -10,8 +10,8 @@ use crate::{
     config, limits,
     older::chat::{Chat, moderation::Moderation},
     store::{
-        Store,
-        archive::{SharedArchive, embedded::EmbeddedArchive},
+        Place,
+        archive::{SharedArchive, beside::BesideArchive, embedded::EmbeddedArchive},
     },
 };
 
@@ -23,7 +23,7 @@ pub fn open(
     settings: &config::Chat,
     moderation: Moderation,
     mongodb: Option<database::Settings>,
-    store: Arc<dyn Store>,
+    place: Place,
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Arc<Chat>> {
@@ -32,7 +32,14 @@ pub fn open(
             let (archive, driver) = database::open(mongodb, clock)?;
             (archive, Some(driver))
         }
-        None => (Arc::new(EmbeddedArchive::new(store, clock.clone(), settings.retention())), None),
+        None => {
+            let archive = EmbeddedArchive::new(place.store, clock.clone(), settings.retention());
+            match place.claims {
+                None => (Arc::new(archive), None),
+                // Nodes share it, on their Redis.
+                Some(_) => (Arc::new(BesideArchive::new(archive)), None),
+            }
+        }
     };
     let swept = Arc::clone(&archive);
     every(limits::ARCHIVE_SWEEP, async move || {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
+    actors::accounts::Account,
     app::every,
     auth::Leeway,
     clock::Clock,
@@ -21,7 +22,8 @@ use crate::{
     store::Store,
 };
 
-/// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
+/// Opens the groups in `store`, for whose members `account` pays, and meets the other instances if Redis is named. Redis need
+/// not be there yet. `is_ordered`: all instances take messages in the order of the stream.
 ///
 /// # Errors
 /// When the data folder cannot be read.
@@ -29,15 +31,17 @@ pub fn open(
     settings: &config::Group,
     blacklist: Vec<IpNet>,
     store: Arc<dyn Store>,
+    account: &Account,
     clock: &Clock,
     leeway: &Leeway,
+    is_ordered: bool,
 ) -> anyhow::Result<Arc<Shared>> {
     let instances = match &settings.redis {
         Some(endpoint) => {
             let (events, inbox) = mpsc::channel(limits::GROUP_INBOX);
             let database = u16::try_from(settings.redis_db).unwrap_or_default();
             let redis = redis::Settings::at(endpoint, settings.redis_password.clone(), database);
-            let settings = streams::Settings::new(redis);
+            let settings = streams::Settings { is_ordered, ..streams::Settings::new(redis) };
             let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), events);
             let bus = bus.context("cannot read what waits for Redis in the data folder")?;
             Some((bus, inbox))
@@ -45,6 +49,7 @@ pub fn open(
         None => None,
     };
     let groups = Groups::open(settings, store, clock.clone(), instances)?;
+    groups.membership.write().charge_to(account.clone());
     let swept = Arc::clone(&groups);
     every(limits::GROUP_SWEEP, async move || {
         if let Err(error) = swept.sweep().await {

@@ -90,7 +90,7 @@ impl Gate {
                 if is_jwt(token)
                     && let Some(inner) = token_of_encrypted(token)
                 {
-                    self.check_token(&inner?, now)
+                    self.check_embedded(&inner?, now)
                 } else if is_jwt(token) {
                     self.check_jwt(Jwt::read(token)?, now)
                 } else {
@@ -189,14 +189,23 @@ impl Gate {
     /// A JWT that a customer has signed for other servers, with one of our tokens in it. We do not know its
     /// key; so nothing of it is believed but that it ends earlier than its token.
     fn check_envelope(&self, jwt: &Jwt<'_>, token: &str, now: Timestamp) -> Result<Access, Fault> {
-        if is_jwt(token) {
-            return Err(invalid("x-ably-token is a JWT; it must be a native token"));
-        }
-        let access = self.check_token(token, now)?;
+        let access = self.check_embedded(token, now)?;
         let end = jwt.end_of_envelope()?;
         let end = end.map(|end| self.leeway.end(end, now).ok_or(Fault::TokenExpired)).transpose()?;
         let expires = end.into_iter().chain(access.expires).min();
         Ok(Access { expires, ..access })
+    }
+
+    /// The token in an envelope, which is a native one or a JWT (docs/protocols/ably.md §12.4), and no envelope again.
+    fn check_embedded(&self, token: &str, now: Timestamp) -> Result<Access, Fault> {
+        if !is_jwt(token) {
+            return self.check_token(token, now);
+        }
+        let inner = Jwt::read(token)?;
+        if inner.embedded().is_some() {
+            return Err(invalid("x-ably-token is a JWT with a token in it; it must be a token itself"));
+        }
+        self.check_jwt(inner, now)
     }
 
     /// What a token of `key` may do that asks for the capability of this text, or for none.

@@ -73,16 +73,19 @@ impl TokenSeal {
     /// The claims of a token of `app`, expired or not.
     ///
     /// # Errors
-    /// [`Fault::InvalidToken`] for what has not the form of a token; [`Fault::TokenUnknown`] for what was not
-    /// sealed here.
+    /// As Ably answers ably-ruby's suite: [`Fault::UnreadableCredentials`] for what has characters that no token has,
+    /// [`Fault::Unauthenticated`] for what has not the form of one. [`Fault::TokenUnknown`] for what was not sealed here.
     pub fn open(&self, app: AppId, token: &str) -> Result<TokenClaims, Fault> {
         let sealed = token.split_once('.').map_or("", |(_, sealed)| sealed);
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed);
-        let sealed = sealed.map_err(|_| Fault::InvalidToken)?;
-        let (signature, claims) = sealed
-            .split_at_checked(SIGNATURE)
-            .filter(|(_, claims)| claims.first() == Some(&b'{'))
-            .ok_or(Fault::InvalidToken)?;
+        if !sealed.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+            let why = "a token is an app id, a dot, and letters, digits, - and _";
+            return Err(Fault::UnreadableCredentials { why });
+        }
+        let unreadable =
+            Fault::Unauthenticated { why: "the token cannot be read: it is not as this server handed it out" };
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).map_err(|_| unreadable.clone())?;
+        let (signature, claims) =
+            sealed.split_at_checked(SIGNATURE).filter(|(_, claims)| claims.first() == Some(&b'{')).ok_or(unreadable)?;
         if !self.0.verify(&[app.as_str().as_bytes(), claims], signature) {
             return Err(Fault::TokenUnknown);
         }

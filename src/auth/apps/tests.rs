@@ -351,3 +351,23 @@ fn no_secret_is_in_debug_output() {
         assert!(!shown.contains(key.secret.expose_secret()));
     }
 }
+
+/// findings P1: an operator sees what a reload has changed of which key, and no secret.
+#[test]
+fn what_a_reload_changes_of_apps_is_told_without_secrets() {
+    let app = |keys: &str, more: &str| {
+        let text = format!(r#"{{"id":"abc123","keys":[{keys}]{more}}}"#);
+        Arc::new(AppSetup::from_json(text.as_bytes()).unwrap().into_app(NOW).unwrap())
+    };
+    let apps = apps();
+    let first = r#"{"id":"web","secret":"0123456789abcdef","capability":"{\"a\":[\"*\"]}"},
+        {"id":"old","secret":"0123456789abcdef"},{"id":"same","secret":"0123456789abcdef"}"#;
+    let difference = apps.replace([app(first, "")]);
+    assert_eq!(difference.new, ["abc123.old", "abc123.same", "abc123.web"]);
+    let second = r#"{"id":"web","secret":"fedcba9876543210","capability":"{\"b\":[\"publish\"]}"},
+        {"id":"new","secret":"0123456789abcdef"},{"id":"same","secret":"0123456789abcdef"}"#;
+    let difference = apps.replace([app(second, r#","namespaces":[{"id":"kept","persisted":true}]"#)]);
+    assert_eq!((difference.new, difference.gone), (vec!["abc123.new".to_owned()], vec!["abc123.old".to_owned()]));
+    let told = r#"abc123.web (another secret; capability {"b":["publish"]}, before {"a":["*"]})"#;
+    assert_eq!((difference.changed, difference.apps), (vec![told.to_owned()], vec!["abc123".to_owned()]));
+}

@@ -10,6 +10,7 @@ use crate::{
         command::{Answer, AttachmentId, Effect, Now},
         dedupe::Known,
         message::{Body, Draft, Entry},
+        objects::ObjectId,
         occupancy::Occupancy,
         presence::{Member, PresenceAction, PresenceEvent},
     },
@@ -91,6 +92,11 @@ impl ChannelState {
         // They were judged and paid for when they came.
         let events = self.members.judge(connection, events, None).unwrap_or_default();
         (!events.is_empty()).then(|| self.draft(Some(connection), Body::Presence(events), false))
+    }
+
+    /// Objects are deleted that could not be reached when that was looked for, as far as it is still so.
+    pub fn deletion_draft(&self, objects: Vec<ObjectId>) -> Option<Draft> {
+        self.deletion(self.objects.as_ref()?.unreached(objects))
     }
 
     /// A draft that was judged was not published.

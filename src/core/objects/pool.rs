@@ -1,69 +1,30 @@
 //! All objects of a channel: what its log says about them, and what is kept of that.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     mem,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
     core::{
-        budget::{Account, Charge, Full, Kind, Tab},
+        budget::{Account, Full, Kind, Tab},
         command::Now,
         hashing::FastMap,
         message::Entry,
-        objects::{Action, Head, MapEntry, Object, ObjectId, ObjectOperation, Value},
+        objects::{Action, Head, MapEntry, Object, ObjectId, ObjectOperation, Snapshot, Value},
         operation::MessageRef,
         serial::Serial,
-        wire::{FORMATS, Slot},
     },
     error::{Fault, Found},
     ids::Timestamp,
     limits,
 };
 
-type Pool = BTreeMap<ObjectId, Arc<Object>>;
-
-/// Objects as they are at one moment: for who attaches, and for requests.
-#[derive(Debug)]
-pub struct Snapshot {
-    pool: Arc<Pool>,
-    /// As clients are sent them, by format: made at the first need.
-    pages: [OnceLock<Pages>; FORMATS],
-    account: Option<Account>,
-}
-
-/// The app pays for them whatever its limit: the objects bound them.
-#[derive(Debug)]
-struct Pages {
-    pages: Arc<[Bytes]>,
-    _charge: Option<Charge>,
-}
-
-impl Snapshot {
-    pub fn get(&self, id: &ObjectId) -> Option<&Object> {
-        self.pool.get(id).map(|object| &**object)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Object)> {
-        self.pool.iter().map(|(id, object)| (id, &**object))
-    }
-
-    /// The pages of a format, made by `make` if nobody has asked for them before.
-    pub fn pages(&self, slot: Slot, make: impl FnOnce(&Self) -> Vec<Bytes>) -> Arc<[Bytes]> {
-        let made = || {
-            let pages = make(self);
-            let bytes = pages.iter().map(Bytes::len).sum();
-            let _charge = self.account.as_ref().map(|account| account.charge_anyway(Kind::Objects, bytes));
-            Pages { pages: pages.into(), _charge }
-        };
-        Arc::clone(&self.pages[slot.index()].get_or_init(made).pages)
-    }
-}
+pub(super) type Pool = BTreeMap<ObjectId, Arc<Object>>;
 
 /// What is kept of objects on disk.
 #[derive(Debug, Default)]
@@ -98,7 +59,7 @@ pub enum Row {
     Head(ObjectId, Head),
     /// None: it is kept no more.
     Entry(ObjectId, ByteString, Option<MapEntry>),
-    /// Nothing is kept of the object, before what follows.
+    /// Nothing is kept of the object any more.
     Gone(ObjectId),
     /// Nothing is kept of any.
     AllGone,
@@ -112,17 +73,17 @@ pub struct Objects {
     /// Entries with operations on their way into the log, oldest first: the objects that each makes, and by how many bytes it
     /// lets objects grow.
     untold: VecDeque<(usize, usize)>,
-    /// Changes that are not kept yet.
-    rows: Vec<Row>,
+    /// What has changed and is not kept yet: of an object an entry, or what it is beside them.
+    touched: BTreeSet<(ObjectId, Option<ByteString>)>,
     upto: Option<Serial>,
     /// The changes up to here were given away.
     given: Option<Serial>,
-    /// Since when an object cannot be reached from root (monotonic).
-    unreachable: FastMap<ObjectId, Duration>,
+    /// Since when an object cannot be reached from root: since the last operation before that was found.
+    unreachable: FastMap<ObjectId, Timestamp>,
     /// What can be reached may have changed.
     is_changed: bool,
-    /// When entries and objects that were removed long ago were last looked for (monotonic).
-    looked: Duration,
+    /// What was removed before this is forgotten: the same moment at all nodes, since that is counted.
+    forgotten: Option<Timestamp>,
     account: Option<Account>,
     tab: Tab,
 }
@@ -256,21 +217,15 @@ impl Objects {
             }
         }
         let object = self.object(id);
-        let before = object.cost(id);
+        let (before, mut emptied) = (object.cost(id), Vec::new());
+        if let Action::Clear | Action::Delete = action {
+            emptied.extend(object.entries().keys().cloned());
+        }
         object.apply(id.is_root(), action, serial, at);
-        let (after, head) = (object.cost(id), object.head);
-        let keys = action.sets().map(|(key, _)| key).chain(action.key());
-        let entry = |key: &ByteString| Row::Entry(id.clone(), key.clone(), object.entries().get(key).cloned());
-        let mut rows = match action {
-            // What is left of it is newer.
-            Action::Clear | Action::Delete => {
-                let left = object.entries().keys().map(entry).collect::<Vec<_>>();
-                [vec![Row::Gone(id.clone())], left].concat()
-            }
-            _ => keys.map(entry).collect(),
-        };
-        rows.push(Row::Head(id.clone(), head));
-        self.rows.append(&mut rows);
+        let after = object.cost(id);
+        let keys = action.sets().map(|(key, _)| key).chain(action.key()).chain(&emptied);
+        self.touched.extend(keys.map(|key| (id.clone(), Some(key.clone()))));
+        self.touched.insert((id.clone(), None));
         self.tab.add_anyway(after.saturating_sub(before));
         self.tab.remove(before.saturating_sub(after));
         self.is_changed |= !matches!(action, Action::Increment(_));
@@ -279,12 +234,12 @@ impl Objects {
     /// An object, made without a value when there is none (RTO6).
     fn object(&mut self, id: &ObjectId) -> &mut Object {
         self.snapshot = None;
-        let (tab, rows, is_changed) = (&mut self.tab, &mut self.rows, &mut self.is_changed);
+        let (tab, touched, is_changed) = (&mut self.tab, &mut self.touched, &mut self.is_changed);
         let object = Arc::make_mut(&mut self.pool).entry(id.clone()).or_insert_with(|| {
             let object = Object::zero(id.kind());
             *is_changed = true;
             tab.add_anyway(object.cost(id));
-            rows.push(Row::Head(id.clone(), object.head));
+            touched.insert((id.clone(), None));
             Arc::new(object)
         });
         Arc::make_mut(object)
@@ -292,18 +247,27 @@ impl Objects {
 
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let (pool, account) = (&self.pool, &self.account);
-        let make = || Snapshot { pool: Arc::clone(pool), pages: Default::default(), account: account.clone() };
-        Arc::clone(self.snapshot.get_or_insert_with(|| Arc::new(make())))
+        let make = || Arc::new(Snapshot::new(Arc::clone(pool), account.clone()));
+        Arc::clone(self.snapshot.get_or_insert_with(make))
     }
 
     /// What is to be kept, since it was last asked; or with `all` everything, since some of it was not.
     pub fn changes(&mut self, all: bool) -> Option<Changes> {
-        let (upto, mut rows, mut from) = (self.upto?, mem::take(&mut self.rows), self.given);
-        if all {
-            (rows, from) = (self.all_rows(), None);
-        }
-        self.given = Some(upto);
+        let (upto, touched) = (self.upto?, mem::take(&mut self.touched));
+        let from = mem::replace(&mut self.given, Some(upto)).filter(|_| !all);
+        let rows = if all { self.all_rows() } else { touched.into_iter().map(|touched| self.row(touched)).collect() };
         (!rows.is_empty()).then_some(Changes { from, upto, rows })
+    }
+
+    fn row(&self, (id, key): (ObjectId, Option<ByteString>)) -> Row {
+        match (self.pool.get(&id), key) {
+            (Some(object), None) => Row::Head(id, object.head),
+            (None, None) => Row::Gone(id),
+            (object, Some(key)) => {
+                let entry = object.and_then(|object| object.entries().get(&key).cloned());
+                Row::Entry(id, key, entry)
+            }
+        }
     }
 
     fn all_rows(&self) -> Vec<Row> {
@@ -322,14 +286,11 @@ impl Objects {
         if !self.untold.is_empty() {
             return Vec::new();
         }
-        if now.uptime.saturating_sub(self.looked) >= limits::OBJECTS_LOOK {
-            self.looked = now.uptime;
-            self.forget_removed(now.wall);
-        }
+        self.forget_removed(now.wall);
         if mem::take(&mut self.is_changed) {
-            self.look_for_unreachable(now.uptime);
+            self.look_for_unreachable(now.wall);
         }
-        let is_due = |since: &Duration| now.uptime.saturating_sub(*since) >= limits::OBJECT_UNREACHABLE;
+        let is_due = |since: &Timestamp| since.millis() + millis(limits::OBJECT_UNREACHABLE) <= now.wall.millis();
         let due = self.unreachable.iter().filter(|(_, since)| is_due(since));
         let due: Vec<ObjectId> = due.map(|(id, _)| id.clone()).take(limits::FRAME_ITEMS).collect();
         for id in &due {
@@ -338,7 +299,15 @@ impl Objects {
         due
     }
 
-    fn look_for_unreachable(&mut self, now: Duration) {
+    /// Which of these cannot be reached, nor are deleted.
+    pub fn unreached(&self, mut ids: Vec<ObjectId>) -> Vec<ObjectId> {
+        let reached = self.reached();
+        let is_there = |id: &ObjectId| self.pool.get(id).is_some_and(|object| object.head.deleted.is_none());
+        ids.retain(|id| !reached.contains(id) && is_there(id));
+        ids
+    }
+
+    fn reached(&self) -> HashSet<ObjectId> {
         let (mut reached, mut next) = (HashSet::new(), vec![ObjectId::root()]);
         while let Some(id) = next.pop() {
             if let Some(object) = self.pool.get(&id)
@@ -347,17 +316,26 @@ impl Objects {
                 next.extend(references(object).cloned());
             }
         }
+        reached
+    }
+
+    fn look_for_unreachable(&mut self, now: Timestamp) {
+        let reached = self.reached();
+        let since = self.upto.map_or(now, |upto| Timestamp::from_millis(upto.place().0));
         self.unreachable.retain(|id, _| self.pool.contains_key(id) && !reached.contains(id));
         for (id, object) in self.pool.iter() {
             if !id.is_root() && object.head.deleted.is_none() && !reached.contains(id) {
-                self.unreachable.entry(id.clone()).or_insert(now);
+                self.unreachable.entry(id.clone()).or_insert(since);
             }
         }
     }
 
     fn forget_removed(&mut self, now: Timestamp) {
-        let grace = u64::try_from(limits::OBJECTS_GRACE.as_millis()).unwrap_or(u64::MAX);
-        let before = Timestamp::from_millis(now.millis().saturating_sub(grace));
+        let look = now.millis() - now.millis() % millis(limits::OBJECTS_LOOK);
+        let before = Timestamp::from_millis(look.saturating_sub(millis(limits::OBJECTS_GRACE)));
+        if self.forgotten.replace(before) == Some(before) {
+            return;
+        }
         let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at.millis() <= before.millis());
         let with_any =
             self.pool.iter().filter(|(_, object)| is_over(object.head.deleted) || object.has_removed(before));
@@ -368,15 +346,19 @@ impl Objects {
             if is_over(object.head.deleted) {
                 Arc::make_mut(&mut self.pool).remove(&id);
                 self.tab.remove(cost);
-                self.rows.push(Row::Gone(id));
+                self.touched.insert((id, None));
                 continue;
             }
             let keys = object.forget_removed(before);
             let after = object.cost(&id);
             self.tab.remove(cost - after);
-            self.rows.extend(keys.into_iter().map(|key| Row::Entry(id.clone(), key, None)));
+            self.touched.extend(keys.into_iter().map(|key| (id.clone(), Some(key))));
         }
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn reference(value: &Value) -> Option<&ObjectId> {

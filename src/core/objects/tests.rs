@@ -213,19 +213,23 @@ fn what_cannot_be_reached_is_deleted_and_then_forgotten() {
         log.entry(vec![root(Action::Remove("m".into()))]),
     ];
     let mut objects = after(&entries);
-    let at = |seconds: u64| Now { wall: Timestamp::from_millis(2_000), uptime: Duration::from_secs(seconds) };
+    // The last operation was at 1,002 ms.
+    let at = |seconds: u64| Now { wall: Timestamp::from_millis(1_000 * (seconds + 1)), uptime: Duration::ZERO };
     assert_eq!(objects.expire(at(1)), []);
     assert_eq!(objects.expire(at(300)), []);
     let mut due = objects.expire(at(301));
     due.sort();
     assert_eq!(due, [counter.clone(), map.clone()]);
+    // Whoever reads them anew knows it as well.
+    assert_eq!(after(&entries).expire(at(301)).len(), 2);
     assert_eq!(objects.expire(at(302)), [], "once");
     let delete = |id: ObjectId| ObjectOperation::new(id, Action::Delete);
     entries.push(log.entry(due.into_iter().map(delete).collect()));
     objects.take(&entries[2]);
     assert!(objects.snapshot().get(&map).unwrap().head.deleted.is_some());
-    let later = Now { wall: Timestamp::from_millis(86_410_000), uptime: Duration::from_secs(86_410) };
-    assert_eq!(objects.expire(later), []);
+    assert_eq!(objects.unreached(vec![map.clone(), ObjectId::root()]), [], "what is deleted, or root");
+    // A day later, at the next full hour.
+    assert_eq!(objects.expire(at(90_000)), []);
     let left: Vec<_> = objects.snapshot().iter().map(|(id, _)| id.clone()).collect();
     assert_eq!(left, [ObjectId::root()]);
 }
@@ -314,4 +318,53 @@ fn counters_stay_numbers() {
         objects.take(&log.entry(operations.to_vec()));
         assert!(state(&mut objects)[&counter].count().is_finite());
     }
+}
+
+/// All that is on the pages, with the head of each part.
+fn page_of(
+    objects: &Snapshot,
+    from: Option<&ObjectsStart>,
+) -> (Vec<(ObjectId, Head, Vec<ByteString>)>, Option<ObjectsStart>) {
+    let mut listed = Vec::new();
+    let page = objects.page(from, crate::core::wire::Slot::AblyJson, |parts| {
+        listed = parts
+            .map(|part| (part.id.clone(), part.head, part.entries.map(|(key, _)| key.clone()).collect()))
+            .collect();
+        Bytes::new()
+    });
+    (listed, page.next)
+}
+
+/// A map that is changed while its parts are sent: each entry is listed once, and all parts say what the first one said of the
+/// map, behind which the operations of meanwhile follow.
+#[test]
+fn a_map_that_changes_between_its_parts() {
+    let (mut log, mut objects) = (Log::new(), after(&[]));
+    let text = Value::Text("x".repeat(30_000).into());
+    for key in ["a", "b", "c", "d"] {
+        objects.take(&log.entry(vec![set(key, text.clone())]));
+    }
+    let counter = id(Type::Counter, "z");
+    objects.take(&log.entry(vec![set("e", Value::Object(counter.clone()))]));
+    let first = objects.snapshot();
+    let (told, next) = page_of(&first, None);
+    let head = first.get(&ObjectId::root()).unwrap().head;
+    let before = |key: &str| told.iter().any(|(id, _, keys)| id.is_root() && keys.iter().any(|known| known == key));
+    assert!(before("a") && !before("d"));
+    objects.take(&log.entry(vec![set("a", text.clone()), set("d", Value::Number(1.0)), set("f", Value::Number(2.0))]));
+    let second = objects.snapshot();
+    let mut all = told;
+    let mut from = next;
+    while from.is_some() {
+        let (told, next) = page_of(&second, from.as_ref());
+        all.extend(told);
+        from = next;
+    }
+    let of_root: Vec<_> = all.iter().filter(|(id, ..)| id.is_root()).collect();
+    assert!(of_root.len() > 1 && of_root.iter().all(|(_, of_part, _)| *of_part == head), "{of_root:?}");
+    let keys: Vec<&str> = of_root.iter().flat_map(|(.., keys)| keys).map(|key| &**key).collect();
+    assert_eq!(keys, ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(all.iter().filter(|(id, ..)| *id == counter).count(), 1);
+    // Who begins now is told how it is now.
+    assert_ne!(page_of(&second, None).0.iter().find(|(id, ..)| id.is_root()).unwrap().1, head);
 }

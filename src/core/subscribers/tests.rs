@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     core::{
         filter::Filter,
-        message::{EntryId, Message, Payload},
+        message::{Body, EntryId, Message, Payload},
         modes::Modes,
         presence::{PresenceAction, PresenceEvent},
         serial::{Epoch, Mint},
@@ -194,6 +194,7 @@ proptest! {
             };
             let mode = |is_set, mode| if is_set { mode } else { Modes::NONE };
             let modes = mode(subscribes, Modes::SUBSCRIBE) | mode(sees_members, Modes::PRESENCE_SUBSCRIBE);
+            let modes = modes | mode(subscribes, Modes::OBJECT_SUBSCRIBE) | mode(a, Modes::ANNOTATION_SUBSCRIBE);
             let mut filter = Filter::named();
             (filter.modes, filter.echo, filter.occupancy) = (modes, echo, occupancy);
             for (is_listed, name) in [(a, "a"), (b, "b"), (c, "c")] {
@@ -208,7 +209,7 @@ proptest! {
         }
         let bodies = [
             messages(&["a"]), messages(&["x"]), messages(&["a", "b", "a"]), presence(PresenceAction::Enter),
-            Body::Occupancy(Box::default()),
+            Body::Occupancy(Box::default()), Body::Objects(Vec::new()), Body::Annotations(Vec::new()),
         ];
         for body in bodies {
             let entry = of_connection(sender, body);

@@ -205,15 +205,43 @@ impl DiskLog {
     pub(super) fn forget_unused_objects(&self, now: Timestamp) -> Result<(), StoreError> {
         let unused = u64::try_from(limits::OBJECTS_UNUSED.as_millis()).unwrap_or(u64::MAX);
         let cutoff = now.millis().saturating_sub(unused);
-        let mut names = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let (names, last) = self.unused_objects(after.as_deref(), cutoff)?;
+            self.forget_objects(names)?;
+            after = match last {
+                None => return Ok(()),
+                last => last,
+            };
+        }
+    }
+
+    /// Those of the channels behind a key that nobody uses and nobody has changed since `cutoff`, a page at a time; and the key
+    /// that ends the page, unless it is the last.
+    fn unused_objects(
+        &self,
+        after: Option<&[u8]>,
+        cutoff: u64,
+    ) -> Result<(Vec<ChannelName>, Option<Vec<u8>>), StoreError> {
+        let (mut names, mut looked, mut last) = (Vec::new(), 0, None);
         self.engine.read(|rows| {
-            rows.visit(CHANNELS, (Bound::Unbounded, Bound::Unbounded), Order::Rising, &mut |key, value| {
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            rows.visit(CHANNELS, (from, Bound::Unbounded), Order::Rising, &mut |key, value| {
                 let upto = coding::decode_upto(Bytes::copy_from_slice(value));
                 let is_old = upto.is_some_and(|upto| upto.place().0 < cutoff);
                 names.extend(rows::channel_name(key).filter(|name| is_old && !self.is_in_use(name)));
-                Ok(ControlFlow::Continue(()))
+                looked += 1;
+                if looked < limits::READ_ROWS {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                last = Some(key.to_vec());
+                Ok(ControlFlow::Break(()))
             })
         })?;
+        Ok((names, last))
+    }
+
+    fn forget_objects(&self, names: Vec<ChannelName>) -> Result<(), StoreError> {
         for name in names {
             let channel = rows::channel_key(&name);
             let from = prefix(&channel);

@@ -1,10 +1,12 @@
 -- Appends an entry once, and publishes it.
 -- KEYS 1 head 2 stream 3 ids of even halves 4 of odd ones 5 topic 6 touched messages 7 leases, and
---   of presence 8 members 9 channels of the node; of an operation 8 versions of its message; of annotations 8... those of each
+--   of presence 8 members 9 channels of the node; of an operation 8 versions of its message; of annotations 8... those of each;
+--   of operations on objects 8 objects
 -- ARGV 1 deadline 2 seen epoch 3 seen place 4 new epoch 5 age in ms 6 most bytes 7 id 8 items 9 node 10 body
 -- 11 the place that it was judged by, or nothing, and
 --   of presence 12 'p' 13 channel 14... fields of the members, each with its value; of an operation 12 's' if it has the whole
---   message, 'e' if only what is appended 13 message; of annotations 12 'n' 13... messages
+--   message, 'e' if only what is appended 13 message; of annotations 12 'n' 13... messages; of operations on objects 12 'o'
+--   13 milliseconds to keep the objects
 -- {'again', epoch, place, items}, {'kept', epoch, place before, place}; {'behind'}: it was judged by too little; {'fenced'}: the
 -- lease of its node is over; {'bare'}: what it is appended to is not at hand, so it has to bring the whole message
 local half = math.floor(now / 120000)
@@ -24,6 +26,12 @@ if ARGV[11] ~= '' then
   if ARGV[12] == 'e' and redis.call('EXISTS', KEYS[8]) == 0 then return {now, 'bare'} end
 end
 local previous = pack(ms, counter)
+-- What objects there are may be newer than the log, which begins anew when nobody has used it for long.
+local newest = ARGV[12] == 'o' and redis.call('HGET', KEYS[8], 'n')
+if newest then
+  local newest_ms, newest_counter = struct.unpack('>I8I2', newest)
+  if newest_ms > ms then ms, counter = newest_ms, newest_counter end
+end
 if now > ms then ms, counter = now, 0 elseif counter < 999 then counter = counter + 1 else ms, counter = ms + 1, 0 end
 local place = pack(ms, counter)
 local size = #ARGV[10] + 128
@@ -79,6 +87,9 @@ if ARGV[12] == 'p' then
   end
   redis.call('PEXPIRE', KEYS[8], ARGV[5] + 600000)
   redis.call('SADD', KEYS[9], ARGV[13])
+elseif ARGV[12] == 'o' then
+  redis.call('HSET', KEYS[8], 'n', place)
+  redis.call('PEXPIRE', KEYS[8], ARGV[13])
 elseif ARGV[12] == 'n' then
   for at = 13, #ARGV do note(KEYS[at - 5], ARGV[at], 'e') end
 elseif ARGV[12] then

@@ -1,6 +1,6 @@
 -- Whether anything has happened to channels that nobody has heard of for a while; keeps what there is of them.
--- KEYS 1 leases, then of each channel: head, members, counts
--- ARGV 1 deadline 2 node, then of each channel: milliseconds to keep it, epoch and place that were seen, counts of the node,
+-- KEYS 1 leases, then of each channel: head, members, counts, objects
+-- ARGV 1 deadline 2 node, then of each channel: milliseconds to keep it, and its objects, epoch and place that were seen, counts of the node,
 -- sums of the counts of the others
 -- {a digit for each: 1 if its log has other entries, 2 if its counts are others, 3 if both}
 local alive = {}
@@ -13,12 +13,13 @@ local function is_alive(node)
 end
 local none = string.rep('\0', 32)
 local told = {}
-for at = 2, #KEYS, 3 do
-  local arg = 3 + (at - 2) / 3 * 4
+for at = 2, #KEYS, 4 do
+  local arg = 3 + (at - 2) / 4 * 5
   for key = at, at + 2 do redis.call('PEXPIRE', KEYS[key], ARGV[arg]) end
+  redis.call('PEXPIRE', KEYS[at + 3], ARGV[arg + 1])
   local digit = 0
   local head = redis.call('GET', KEYS[at])
-  if not head or head:sub(1, 18) ~= ARGV[arg + 1] then digit = 1 end
+  if not head or head:sub(1, 18) ~= ARGV[arg + 2] then digit = 1 end
   local own, sums = none, {0, 0, 0, 0, 0, 0, 0, 0}
   local all = redis.call('HGETALL', KEYS[at + 2])
   for of = 1, #all, 2 do
@@ -29,7 +30,7 @@ for at = 2, #KEYS, 3 do
     end
   end
   for place = 1, 8 do sums[place] = struct.pack('>I4', sums[place]) end
-  if own ~= ARGV[arg + 2] or table.concat(sums) ~= ARGV[arg + 3] then digit = digit + 2 end
+  if own ~= ARGV[arg + 3] or table.concat(sums) ~= ARGV[arg + 4] then digit = digit + 2 end
   told[#told + 1] = digit
 end
 return {now, table.concat(told)}

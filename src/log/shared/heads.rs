@@ -46,11 +46,13 @@ impl SharedLog {
         let mut args = vec![lease::node_bytes(self.0.node)];
         for look in &looks {
             let life = self.bounds(&look.channel).0 + limits::HEAD_LIFE.as_millis();
-            let [head, _, members, counts, _] = Keys::of(&look.channel).log();
-            keys.extend([head, members, counts]);
+            let [head, _, members, counts, _, objects] = Keys::of(&look.channel).log();
+            keys.extend([head, members, counts, objects]);
             let epoch = look.seen.epoch().bits().to_be_bytes();
             let seen = [&epoch[..], &wire::place_bytes(look.seen.place())].concat();
-            args.extend([life.to_string().into(), seen.into(), look.own.bytes(), look.others.bytes()]);
+            let lives = [life.to_string().into(), self.objects_life(&look.channel)];
+            args.extend(lives);
+            args.extend([seen.into(), look.own.bytes(), look.others.bytes()]);
         }
         let read = |parts: &[Bytes]| parts.first().cloned();
         let answered = move |answer| {

@@ -36,6 +36,18 @@ impl Keys {
         self.key("m")
     }
 
+    pub fn head(&self) -> Vec<u8> {
+        self.key("h")
+    }
+
+    pub fn stream(&self) -> Vec<u8> {
+        self.key("s")
+    }
+
+    pub fn objects(&self) -> Vec<u8> {
+        self.key("o")
+    }
+
     /// The versions of a message, whose place and index are to be appended.
     pub fn versions(&self) -> Vec<u8> {
         self.key_of_message("v")
@@ -50,9 +62,9 @@ impl Keys {
         [self.key(kind), b":".to_vec()].concat()
     }
 
-    /// Head, stream, members, counts, messages that were changed or annotated.
-    pub fn log(&self) -> [Vec<u8>; 5] {
-        ["h", "s", "m", "a", "k"].map(|kind| self.key(kind))
+    /// Head, stream, members, counts, messages that were changed or annotated, objects.
+    pub fn log(&self) -> [Vec<u8>; 6] {
+        ["h", "s", "m", "a", "k", "o"].map(|kind| self.key(kind))
     }
 
     /// Head, stream, ids of even and odd halves, topic, messages that were changed or annotated.

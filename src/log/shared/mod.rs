@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use crate::{
         chain::{Linked, Tail},
         dedupe::{Content, Published},
         message::{Body, Entry, EntryId},
+        objects::Changes,
         operation::Change,
         presence::Member,
         serial::{Epoch, Place, Serial},
@@ -29,7 +31,7 @@ use crate::{
     ids::{AppId, ChannelName, NodeId},
     limits,
     log::{
-        ChannelLog, Log, StoreError,
+        self, ChannelLog, Later, Log, ObjectsRead, StoreError,
         disk::{RetentionOf, encoding},
         memory::MemoryLog,
     },
@@ -41,6 +43,7 @@ mod lease;
 mod members;
 mod messages;
 pub mod nodes;
+mod objects;
 mod replica;
 mod tally;
 #[cfg(test)]
@@ -71,6 +74,8 @@ const SCRIPTS: &[&str] = &[
     include_str!("messages.lua"),
     include_str!("keep.lua"),
     include_str!("heads.lua"),
+    include_str!("objects.lua"),
+    concat!(include_str!("head.lua"), include_str!("keep_objects.lua")),
 ];
 const APPEND: usize = 0;
 const READ: usize = 1;
@@ -82,6 +87,8 @@ const OWNED: usize = 6;
 const MESSAGES: usize = 7;
 const KEEP: usize = 8;
 const HEADS: usize = 9;
+const OBJECTS: usize = 10;
+const KEEP_OBJECTS: usize = 11;
 
 /// A handle, cheap to clone.
 #[derive(Clone)]
@@ -100,9 +107,13 @@ struct Inner {
     tally: Tally,
     appended: AtomicU64,
     retention: RetentionOf,
+    is_own: IsOwn,
     deadline: Duration,
     clock: Clock,
 }
+
+/// Which channels each node has for itself.
+pub type IsOwn = Box<dyn Fn(&ChannelName) -> bool + Send + Sync>;
 
 /// What a channel hears of its log.
 pub enum News {
@@ -193,6 +204,7 @@ impl SharedLog {
         deadline: Duration,
         memory: MemoryLog,
         retention: RetentionOf,
+        is_own: IsOwn,
         clock: Clock,
     ) -> Self {
         let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
@@ -214,6 +226,7 @@ impl SharedLog {
             tally: Tally::default(),
             appended: AtomicU64::new(0),
             retention,
+            is_own,
             deadline,
             clock,
         }));
@@ -341,6 +354,9 @@ impl SharedLog {
             script_keys.extend([keys.members(), lease::owned_by(inner.node)]);
             args.extend([Bytes::from_static(b"p"), keys.name()]);
             args.extend(members::changes(entry, inner.node, judged.is_emptied));
+        } else if matches!(entry.body, Body::Objects(_)) {
+            script_keys.push(keys.objects());
+            args.extend([Bytes::from_static(b"o"), self.objects_life(&entry.channel)]);
         } else if entry.is_judged() {
             let (lists, touched) = messages::touches(&keys, entry, is_whole);
             script_keys.extend(lists);
@@ -406,6 +422,7 @@ impl SharedLog {
             entries.to_string().into(),
             bytes.to_string().into(),
             Bytes::from_static(if with_members { b"1" } else { b"" }),
+            self.objects_life(channel),
         ]);
         let (channel, here) = (channel.clone(), self.0.node);
         let found = move |parts: &[Bytes]| {
@@ -493,13 +510,17 @@ fn understand<T>(
 }
 
 impl Log for SharedLog {
-    /// A channel that was joined.
+    /// A channel that was joined, or is this node's own.
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
-        Box::new(Replica::new(self, channel))
+        if (self.0.is_own)(channel) { self.0.memory.open(channel) } else { Box::new(Replica::new(self, channel)) }
     }
 
-    fn opens_at_once(&self, _: &ChannelName) -> bool {
-        false
+    fn opens_at_once(&self, channel: &ChannelName) -> bool {
+        (self.0.is_own)(channel)
+    }
+
+    fn shared_by(&self, channel: &ChannelName) -> Option<Self> {
+        (!(self.0.is_own)(channel)).then(|| self.clone())
     }
 
     fn shared(&self) -> Option<Self> {
@@ -517,5 +538,14 @@ impl Log for SharedLog {
 
     fn shrink(&self, app: AppId, now: Duration) -> bool {
         self.0.memory.shrink(app, now)
+    }
+
+    fn objects(&self, channel: &ChannelName, later: Later<'_, ObjectsRead>) -> Poll<ObjectsRead> {
+        self.read_objects(channel, later());
+        Poll::Pending
+    }
+
+    fn keep_objects(&self, channel: &ChannelName, changes: &Changes, done: log::Done<()>) {
+        self.write_objects(channel, changes, done);
     }
 }

@@ -1,7 +1,7 @@
 -- Reads entries, and where the log stands. Keeps the head while somebody reads.
--- KEYS 1 head 2 stream 3 members 4 counts of nodes 5 touched messages
+-- KEYS 1 head 2 stream 3 members 4 counts of nodes 5 touched messages 6 objects
 -- ARGV 1 deadline 2 seen epoch 3 seen place 4 new epoch 5 age in ms 6 first id 7 last id 8 'f' oldest first, 'b' newest first
--- 9 most entries 10 most bytes 11 1 if members and counts are wanted
+-- 9 most entries 10 most bytes 11 1 if members and counts are wanted 12 milliseconds to keep the objects
 -- {epoch, place of the head, place before the oldest entry, 1 if there is more, place judged by, 1 if
 -- messages are touched, how many parts follow of the
 -- members, these, how many of the counts, these, entries...}
@@ -13,6 +13,7 @@ if is_new then
 else
   redis.call('PEXPIRE', KEYS[1], life)
 end
+redis.call('PEXPIRE', KEYS[6], ARGV[12])
 local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local floor = oldest and oldest[2][2]:sub(10, 19) or pack(ms, counter)
 local reply = {now, epoch, pack(ms, counter), floor, 0, judged, redis.call('EXISTS', KEYS[5])}

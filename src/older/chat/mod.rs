@@ -10,7 +10,7 @@
 //!   groups and the channels that they are.
 //! * `shared` is what all have in common; `moderation` judges messages, `online` knows who is there, `elsewhere` who
 //!   is at other nodes, `participants` who was when a group that was not made here was used, `first_replies` what repeats are
-//!   answered.
+//!   answered; `import` brings chats along from elsewhere.
 
 mod code;
 mod commands;
@@ -21,6 +21,7 @@ mod fields;
 mod first_replies;
 mod http;
 mod identity;
+mod import;
 pub mod moderation;
 mod names;
 mod online;
@@ -33,4 +34,5 @@ mod sending;
 mod shared;
 
 pub use endpoint::routes;
+pub use import::Import;
 pub use shared::Chat;

@@ -59,13 +59,15 @@ pub struct Groups {
     /// Authenticated connections. Channels that they are to attach to are left for them.
     pub online: Arc<Online<Arc<str>, ChannelName, ConnectionId>>,
     pub counters: Counters,
-    pub(super) membership: RwLock<Membership>,
+    pub membership: RwLock<Membership>,
     repository: Repository,
     numbers: Mutex<Numbers>,
     /// Held while members change in memory and are handed to the store, so that both do it in one order.
     changing: Mutex<()>,
-    /// Messages on their way to disk, by id, and those of our clients who have sent each.
-    storing: Mutex<HashMap<String, Vec<AnswerTo>>>,
+    /// By id.
+    storing: Mutex<HashMap<String, Storing>>,
+    /// The greatest number of a message, where the stream gives them.
+    heard: AtomicU64,
     /// Notifications on their way to disk: user, NUL, id.
     notifying: Arc<KeyedLock>,
     /// Notifications that were sent from here and come back by Redis: user and id.
@@ -86,6 +88,15 @@ pub type Instances = (Bus, mpsc::Receiver<Received>);
 
 /// An authenticated connection among those of its user.
 pub type UserConnection = Registration<Arc<str>, ChannelName, ConnectionId>;
+
+/// A message that is not on disk yet.
+#[derive(Default)]
+struct Storing {
+    /// Those of our clients who have sent it.
+    waiting: Vec<AnswerTo>,
+    /// The store has it; else it is on its way through the stream.
+    is_written: bool,
+}
 
 /// Where an answer goes that comes after a commit.
 #[derive(Clone)]
@@ -108,6 +119,7 @@ impl Groups {
         let membership = repository.membership().context(unreadable)?;
         let numbers = repository.numbers().context(unreadable)?;
         let (bus, inbox) = instances.unzip();
+        let heard = bus.as_ref().map_or(0, |bus: &Bus| Numbers::of(bus.began()).max(numbers.last()));
         Ok(Arc::new(Self {
             settings: settings.clone(),
             clock,
@@ -118,6 +130,7 @@ impl Groups {
             numbers: Mutex::new(numbers),
             changing: Mutex::default(),
             storing: Mutex::default(),
+            heard: AtomicU64::new(heard),
             notifying: Arc::default(),
             echoes: Mutex::default(),
             deliveries: delivery::DeliveryQueues::default(),
@@ -253,6 +266,27 @@ impl Groups {
             }
             then(groups, number, outcome);
         })
+    }
+
+    /// The same of a message whose number is its place in the stream of all instances.
+    fn commit_at(
+        self: &Arc<Self>,
+        number: u64,
+        put: impl FnOnce(Batch, u64) -> Batch,
+        then: impl FnOnce(&Arc<Self>, u64, Result<(), &StoreError>) + Send + 'static,
+    ) -> Commit {
+        self.heard.fetch_max(number, Ordering::Relaxed);
+        self.commit(put(Batch::new(), number), None, move |groups, outcome| then(groups, number, outcome))
+    }
+
+    /// Whether the stream of all instances orders messages.
+    fn is_ordered(&self) -> bool {
+        self.bus.as_ref().is_some_and(Bus::is_ordered)
+    }
+
+    /// No message that there is has a greater number.
+    fn last_number(&self) -> u64 {
+        if self.is_ordered() { self.heard.load(Ordering::Relaxed) } else { self.numbers.lock().last() }
     }
 
     async fn stored(&self, outcome: Commit) -> Result<(), Code> {

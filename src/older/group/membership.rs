@@ -8,7 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config, limits, older::group::code::Code};
+use crate::{
+    actors::accounts::{Account, Kind, Tab},
+    config, limits,
+    older::group::code::Code,
+};
 
 /// What is known of a group beside its members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,13 +56,29 @@ pub struct Group {
 pub struct Membership {
     groups: HashMap<Arc<str>, Group>,
     of_user: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    tab: Tab,
+}
+
+impl GroupInfo {
+    fn cost(&self, group: &str) -> usize {
+        limits::GROUP_COST + 2 * group.len() + self.name.len() + self.owner_id.len()
+    }
 }
 
 impl Member {
+    fn cost(&self, user: &str) -> usize {
+        cost_of_member(user, &self.name, &self.avatar)
+    }
+
     /// Messages up to this one are not unread.
     pub fn seen(&self) -> u64 {
         self.read.max(self.joined_after)
     }
+}
+
+/// What a member costs in memory, in bytes.
+fn cost_of_member(user: &str, name: &str, avatar: &str) -> usize {
+    limits::GROUP_MEMBER_COST + user.len() + name.len() + avatar.len()
 }
 
 /// What can be the name of a group. Not `u:…`: those channels are for one user each.
@@ -72,6 +92,28 @@ pub fn is_user(name: &str) -> bool {
 }
 
 impl Membership {
+    /// `account` pays for what there is, whatever its limit, and for what comes.
+    pub fn charge_to(&mut self, account: Account) {
+        let mut tab = Tab::new(account, Kind::Membership);
+        tab.add_anyway(self.tab.bytes());
+        self.tab = tab;
+    }
+
+    /// Pays for what an enrolment is going to add: what is to be known of the group, and members with their names and avatars.
+    ///
+    /// # Errors
+    /// [`Code::NoMemory`]
+    pub fn reserve<'a>(
+        &mut self,
+        group: &str,
+        info: Option<&GroupInfo>,
+        members: impl IntoIterator<Item = [&'a str; 3]>,
+    ) -> Result<(), Code> {
+        let members = members.into_iter().map(|[user, name, avatar]| cost_of_member(user, name, avatar)).sum::<usize>();
+        let bytes = members + info.map_or(0, |info| info.cost(group));
+        self.tab.reserve(bytes).map_err(|full| Code::NoMemory(full.to_string()))
+    }
+
     pub fn get(&self, group: &str) -> Option<&Group> {
         self.groups.get(group)
     }
@@ -107,8 +149,9 @@ impl Membership {
 
     /// Makes a group, or changes what is known of it. Whether it may stands in [`Self::may_put`].
     pub fn put(&mut self, group: &str, info: GroupInfo) {
+        self.tab.add_anyway(info.cost(group));
         match self.groups.get_mut(group) {
-            Some(known) => known.info = info,
+            Some(known) => self.tab.remove(std::mem::replace(&mut known.info, info).cost(group)),
             None => drop(self.groups.insert(group.into(), Group { info, members: BTreeMap::new() })),
         }
     }
@@ -119,9 +162,17 @@ impl Membership {
         let Some(known) = self.groups.get_mut(group).filter(|known| known.info == *written) else {
             return;
         };
+        let cost = known.info.cost(group);
         match before {
-            Some(before) => known.info = before,
-            None if known.members.is_empty() => drop(self.groups.remove(group)),
+            Some(before) => {
+                self.tab.add_anyway(before.cost(group));
+                self.tab.remove(cost);
+                known.info = before;
+            }
+            None if known.members.is_empty() => {
+                self.groups.remove(group);
+                self.tab.remove(cost);
+            }
             None => {}
         }
     }
@@ -159,27 +210,35 @@ impl Membership {
         self.of_user.entry(Arc::clone(&user)).or_default().insert(Arc::clone(&name));
         let members = &mut self.groups.entry(name).or_default().members;
         let Some(known) = members.get_mut(&user) else {
+            self.tab.add_anyway(member.cost(&user));
             members.insert(user, member);
             return true;
         };
+        let before = known.cost(&user);
         for (known, new) in [(&mut known.name, member.name), (&mut known.avatar, member.avatar)] {
             if !new.is_empty() {
                 *known = new;
             }
         }
+        self.tab.add_anyway(known.cost(&user));
+        self.tab.remove(before);
         false
     }
 
     /// Gives a member the name and avatar that it had.
     pub fn rename(&mut self, group: &str, user: &str, name: String, avatar: String) {
-        if let Some(member) = self.member_mut(group, user) {
+        if let Some(member) = self.groups.get_mut(group).and_then(|group| group.members.get_mut(user)) {
+            let before = member.cost(user);
             (member.name, member.avatar) = (name, avatar);
+            self.tab.add_anyway(member.cost(user));
+            self.tab.remove(before);
         }
     }
 
     /// What it was.
     pub fn remove(&mut self, group: &str, user: &str) -> Option<Member> {
         let member = self.groups.get_mut(group)?.members.remove(user)?;
+        self.tab.remove(member.cost(user));
         if let Some(groups) = self.of_user.get_mut(user) {
             groups.remove(group);
             if groups.is_empty() {
@@ -248,6 +307,33 @@ mod tests {
         assert!(membership.groups_of("7").is_empty());
         assert!(!membership.add("none", "7", Member::default()));
         assert_eq!(membership.may_add("g", [""]), Err(Code::BadFormat));
+    }
+
+    /// Groups and members are paid for as long as they are there, and those who find no room change nothing.
+    #[test]
+    fn groups_and_members_are_paid_for() {
+        let (mut membership, account) = (membership(), Account::server(4_000));
+        membership.charge_to(account.clone());
+        let before = membership.tab.bytes();
+        assert!(account.kept_of(Kind::Membership) >= before && before > 2 * limits::GROUP_MEMBER_COST - 1);
+        let text = "x".repeat(5_000);
+        let refused = membership.reserve("h", Some(&GroupInfo::default()), [["7", &*text, ""]]);
+        assert!(matches!(refused, Err(Code::NoMemory(why)) if why.contains("membership")));
+        let named = |name: &str| Member { name: name.into(), ..Member::default() };
+        membership.put("h", GroupInfo { name: "twelve bytes".into(), ..GroupInfo::default() });
+        membership.add("h", "7", named("Wu"));
+        membership.add("h", "7", named("Wu Ming"));
+        membership.rename("h", "7", "W".into(), String::new());
+        membership.add("h", "8", named(""));
+        for user in ["7", "8"] {
+            membership.remove("h", user);
+        }
+        let written = membership.get("h").expect("a group").info.clone();
+        membership.put_back("h", &written, None);
+        assert_eq!(membership.tab.bytes(), before);
+        membership.remove("g", "7");
+        membership.put_back("g", &GroupInfo::default(), None);
+        assert_eq!((membership.tab.bytes(), account.kept()), (0, 0));
     }
 
     #[test]

@@ -115,6 +115,19 @@ impl Repository {
         Ok(membership)
     }
 
+    /// Sees that the numbers of the server go on behind this one.
+    pub fn go_on_behind(&self, number: u64, batch: Batch) -> Result<Batch, StoreError> {
+        Ok(if self.cursor(numbers::LAST)? < number { batch.set_cursor(numbers::LAST, number) } else { batch })
+    }
+
+    /// The number of every message of any group.
+    pub fn each_number(&self, mut hears: impl FnMut(u64)) -> Result<(), StoreError> {
+        for row in self.scan(BACK, b"", limits::GROUP_ROWS) {
+            hears(number_of_back(&row?)?);
+        }
+        Ok(())
+    }
+
     /// Every row of a table; `read` says none when it cannot be read.
     fn each(&self, table: &'static str, mut read: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<(), StoreError> {
         for row in self.scan(table, b"", limits::GROUP_ROWS) {

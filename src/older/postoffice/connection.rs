@@ -25,6 +25,7 @@ use crate::{
     ids::{ChannelName, ConnectionId, SessionId},
     older::postoffice::{
         access::Principal,
+        elsewhere::publisher_of,
         format::POST_OFFICE_JSON,
         owner::{Reader, ReaderHandle},
         refusal::{About, Refusal},
@@ -51,6 +52,8 @@ pub struct Connection {
     highest: u64,
     /// The numbers of letters on the way.
     unconfirmed: Unconfirmed<u64>,
+    /// Letters of this client that are on their way into mailboxes that nodes share, in order.
+    pub(super) letters: Option<Arc<tokio::sync::Mutex<()>>>,
 }
 
 impl Connection {
@@ -61,7 +64,11 @@ impl Connection {
         slot: Arc<ConnectionSlot>,
         started: Option<u64>,
     ) -> Self {
-        let publisher = mailbox.lock().owner.publisher;
+        let letters = shared.mailboxes.sharing().map(|_| Arc::default());
+        let publisher = match shared.mailboxes.sharing() {
+            None => mailbox.lock().owner.publisher,
+            Some(_) => publisher_of(&mailbox.name),
+        };
         Self {
             shared,
             mailbox,
@@ -74,7 +81,12 @@ impl Connection {
             is_behind: false,
             highest: 0,
             unconfirmed: Unconfirmed::default(),
+            letters,
         }
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.mailboxes.sharing().is_some()
     }
 
     /// Tells the client why a letter of its own was not taken.
@@ -197,7 +209,7 @@ impl ProtocolHandler for Connection {
         self.session = Some(handle.session);
         let reader = Reader {
             session: handle.session,
-            handle: ReaderHandle { transport: handle, slot: Arc::clone(&self.slot) },
+            handle: ReaderHandle { transport: handle, since: transport.now(), slot: Arc::clone(&self.slot) },
             started: self.started,
             is_ready: false,
             is_behind: false,
@@ -205,6 +217,7 @@ impl ProtocolHandler for Connection {
         if !self.shared.enter(&self.mailbox, reader) {
             return transport.close(CloseReason::Replaced);
         }
+        self.shared.has_come(&self.mailbox, transport.now(), &transport.worker().broker);
         let channel = self.mailbox.lock().owner.channel.clone();
         if let Err(fault) = transport.subscribe(&channel, true, Bytes::new()) {
             self.refuse_attachment(fault, transport);
@@ -236,6 +249,7 @@ impl ProtocolHandler for Connection {
                 }
                 let frames = self.gather();
                 send(frames, transport);
+                self.shared.fetch(&self.mailbox);
             }
             Answer::AttachRefused { fault, .. } => self.refuse_attachment(fault, transport),
             // What was refused is in the mailbox all the same.
@@ -245,6 +259,10 @@ impl ProtocolHandler for Connection {
 
     fn tailored(&mut self, _: u16, entry: &Arc<Entry>) -> Option<Bytes> {
         let frames = match entry.id {
+            EntryId::Frame { connection, .. } if self.is_shared() && connection == self.publisher => {
+                self.shared.fetch(&self.mailbox);
+                Bytes::new()
+            }
             EntryId::Frame { connection, msg_serial } if connection == self.publisher => {
                 self.arrived(msg_serial, entry)
             }
@@ -257,9 +275,20 @@ impl ProtocolHandler for Connection {
     fn ponged(&mut self, payload: &Bytes, transport: &mut TransportContext<'_>) {
         let read = self.unconfirmed.pong(payload);
         self.shared.mailboxes.remove(&self.mailbox, read);
+        if self.mailbox.lock().queue.is_left() {
+            self.shared.fetch(&self.mailbox);
+        }
         let has_more = self.is_behind || self.mailbox.lock().queue.last() > self.highest;
         let frames = if self.is_ready && has_more { self.gather() } else { self.ping() };
         send(frames, transport);
+    }
+
+    /// Letters were taken in hand.
+    fn nudged(&mut self, transport: &mut TransportContext<'_>) {
+        if self.is_ready {
+            let frames = self.gather();
+            send(frames, transport);
+        }
     }
 
     /// A clean close confirms (`§4`).

@@ -90,7 +90,7 @@ impl Shared {
     }
 
     /// The senders of letters that make room for others are told nothing (`§4`): it is counted, and the operator hears of it.
-    fn note_displaced(&self, mailbox: &str, displaced: u64) {
+    pub(super) fn note_displaced(&self, mailbox: &str, displaced: u64) {
         self.dropped.fetch_add(displaced, Ordering::Relaxed);
         if displaced > 0
             && let Some(more) = self.full_warning.allows(&self.clock)
@@ -113,6 +113,9 @@ impl Shared {
 
     /// Writes to disk what a mailbox has in memory only, if nobody reads it now.
     pub fn spill(self: &Arc<Self>, mailbox: &Arc<Mailbox>) {
+        if self.mailboxes.sharing().is_some() {
+            return;
+        }
         let is_due = {
             let owner = &mailbox.lock().owner;
             owner.is_remembered && owner.readers.iter().all(|reader| reader.is_behind)
@@ -131,14 +134,27 @@ impl Shared {
 
     /// Removes the letters of a mailbox that have waited too long, and forgets the ids of those that came long ago.
     pub fn expire(&self, mailbox: &Mailbox) {
-        let age = Duration::as_millis(&self.settings.mailbox_age) as u64;
-        let before = self.clock.now().millis().saturating_sub(age).saturating_add(1);
-        self.mailboxes.expire(mailbox, Timestamp::from_millis(before));
+        self.mailboxes.expire(mailbox, self.oldest());
         mailbox.lock().owner.forget_old(self.clock.uptime());
     }
 
-    /// Removes what is too old, and tries again what could not be written.
-    pub fn sweep(self: &Arc<Self>) {
+    /// What came before has waited too long.
+    fn oldest(&self) -> Timestamp {
+        let age = Duration::as_millis(&self.settings.mailbox_age) as u64;
+        Timestamp::from_millis(self.clock.now().millis().saturating_sub(age).saturating_add(1))
+    }
+
+    /// Removes what is too old, and tries again what could not be written, or was not told.
+    pub async fn sweep(self: &Arc<Self>) {
+        if self.mailboxes.sharing().is_some() {
+            match self.mailboxes.sweep(self.oldest()).await {
+                Ok(owners) => {
+                    let read = owners.iter().filter_map(|(name, _)| self.mailboxes.find(name));
+                    read.for_each(|mailbox| self.fetch(&mailbox));
+                }
+                Err(error) => tracing::debug!(%error, "letters are swept later"),
+            }
+        }
         for mailbox in self.mailboxes.all() {
             self.expire(&mailbox);
             self.spill(&mailbox);

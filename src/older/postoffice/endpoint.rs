@@ -69,8 +69,9 @@ impl PostOffice {
         let query = ThreadQuery::parse(&query)?;
         let account = self.ingress.account_of_request(request, AppId::DEFAULT);
         let mut charge = account.charge(Kind::Answer, 0).map_err(Full::to_fault)?;
-        let thread = match self.shared.mailboxes.find(name) {
-            Some(mailbox) => query.read(&mailbox, &self.ingress.worker.broker, &mut charge).await?,
+        let broker = &self.ingress.worker.broker;
+        let thread = match self.shared.known(name).await.map_err(|_| Refused::Busy)? {
+            Some(mailbox) => query.read(&mailbox, broker, &mut charge).await?,
             // A mailbox that nobody has opened has no letters.
             None => Thread::default(),
         };
@@ -103,6 +104,9 @@ impl Endpoint for PostOffice {
 
     async fn open(&self, _: &HttpRequest, accepted: Accepted) -> Result<Box<dyn ProtocolHandler>, Refused> {
         let Accepted { name, principal, started } = accepted;
+        if self.shared.is_outdated_elsewhere(&name, started, &self.ingress.worker.broker).await {
+            return Err(Refused::Outdated);
+        }
         let slot = self.shared.take_slot(&name).ok_or(Refused::Full(self.shared.settings.max_connections))?;
         let mailbox = self.shared.mailboxes.of(&name);
         Ok(Box::new(Connection::new(Arc::clone(&self.shared), mailbox, principal, slot, started)))

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{
     actors::fanout::hub::TransportHandle,
     core::budget::{Kind, Tab},
-    ids::{ChannelName, ConnectionId, SessionId},
+    ids::{ChannelName, ConnectionId, SessionId, Timestamp},
     limits,
     older::postoffice::{format::PREFIX, shared::ConnectionSlot},
     store::mailbox::{Bounds, Full, Message, Owner, Payers, Put, Queue, Removed},
@@ -42,6 +42,8 @@ pub struct Reader<H> {
 /// A reader as other connections see it.
 pub struct ReaderHandle {
     pub transport: TransportHandle,
+    /// When it came.
+    pub since: Timestamp,
     pub slot: Arc<ConnectionSlot>,
 }
 

@@ -23,8 +23,8 @@ use crate::{
         owner::{MailboxOwner, Reader, ReaderHandle, Storage},
     },
     store::{
-        Batch, Store,
-        mailbox::{self, Bounds},
+        Batch, Place, Store,
+        mailbox::{self, Bounds, Sharing},
     },
 };
 
@@ -32,7 +32,9 @@ pub type Mailboxes = mailbox::Mailboxes<MailboxOwner>;
 pub type Mailbox = mailbox::Mailbox<MailboxOwner>;
 
 /// Names of the mailboxes that outlive their connections; the values are empty.
-const REMEMBERED: &str = "po_mailboxes";
+pub(super) const REMEMBERED: &str = "po_mailboxes";
+/// The letters of the last minutes that have an id, where nodes share the mailboxes.
+const SEEN: &str = "po_seen";
 const LETTERS: mailbox::Tables = mailbox::Tables { facts: "po_waiting", bodies: "po_letters" };
 
 pub struct Shared {
@@ -40,7 +42,7 @@ pub struct Shared {
     pub access: Live<Access>,
     pub mailboxes: Arc<Mailboxes>,
     pub clock: Clock,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     connections: AtomicUsize,
     /// Letters that had to make room for others, or could not be kept.
     pub(super) dropped: AtomicU64,
@@ -62,20 +64,29 @@ impl Shared {
     /// When they cannot be read.
     pub fn open(
         settings: &config::PostOffice,
-        store: Arc<dyn Store>,
+        place: Place,
         account: &Account,
         clock: Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Arc<Self>> {
         let bytes = usize::try_from(settings.stored_bytes).unwrap_or(usize::MAX);
-        let mailboxes = Mailboxes::open(Arc::clone(&store), LETTERS, bytes, account);
-        let mailboxes = mailboxes.context("cannot read the letters in the data folder")?;
+        let Place { store, claims } = place;
+        let mailboxes = match claims {
+            None => Mailboxes::open(Arc::clone(&store), LETTERS, bytes, account)
+                .context("cannot read the letters in the data folder")?,
+            Some(claims) => {
+                let sharing = Sharing { claims, is_exclusive: false, seen: Some(SEEN), clock: clock.clone() };
+                Mailboxes::of_nodes(Arc::clone(&store), LETTERS, bytes, account, sharing)
+            }
+        };
         for name in &settings.mailboxes {
             mailboxes.of(name);
         }
-        for row in store.scan(REMEMBERED, b"", limits::MAILBOX_ROWS) {
-            let name = row.map(|row| String::from_utf8_lossy(&row.key).into_owned());
-            mailboxes.of(&name.context("cannot read the mailboxes in the data folder")?);
+        if mailboxes.sharing().is_none() {
+            for row in store.scan(REMEMBERED, b"", limits::MAILBOX_ROWS) {
+                let name = row.map(|row| String::from_utf8_lossy(&row.key).into_owned());
+                mailboxes.of(&name.context("cannot read the mailboxes in the data folder")?);
+            }
         }
         for mailbox in mailboxes.all() {
             mailbox.lock().owner.is_remembered = true;
@@ -150,7 +161,7 @@ impl Shared {
     }
 
     /// A connection begins to read its mailbox; an older one is closed. False: it is the older one itself.
-    pub fn enter(self: &Arc<Self>, mailbox: &Mailbox, reader: Reader<ReaderHandle>) -> bool {
+    pub fn enter(self: &Arc<Self>, mailbox: &Arc<Mailbox>, reader: Reader<ReaderHandle>) -> bool {
         // Before the mailbox is locked: `Mailboxes::release` takes the two locks in this order.
         let may_remember = self.mailboxes.count() <= limits::POST_MAILBOXES;
         let mut contents = mailbox.lock();
@@ -169,7 +180,12 @@ impl Shared {
         drop(contents);
         if is_new {
             let written = self.store.commit(Batch::new().put(REMEMBERED, &*mailbox.name, ""));
-            self.watch(written, "a mailbox is remembered only until the server stops", || {});
+            let known = (Arc::clone(self), Arc::clone(mailbox));
+            self.watch(written, "a mailbox is remembered only until the server stops", move || {
+                let (shared, mailbox) = known;
+                // The others do not know it: it is written when its owner comes again.
+                mailbox.lock().owner.is_remembered = shared.mailboxes.sharing().is_none();
+            });
         }
         true
     }
@@ -178,6 +194,15 @@ impl Shared {
     pub fn leave(self: &Arc<Self>, mailbox: &Arc<Mailbox>, session: SessionId) {
         let mut contents = mailbox.lock();
         let mailbox::Contents { queue, owner } = &mut *contents;
+        if self.mailboxes.sharing().is_some() {
+            owner.readers.retain(|reader| reader.session != session);
+            let is_last = owner.readers.is_empty();
+            drop(contents);
+            if is_last {
+                self.mailboxes.let_go(mailbox);
+            }
+            return self.mailboxes.release(mailbox);
+        }
         let removed = owner.leave(session, self.storage(), queue);
         drop(contents);
         self.mailboxes.discard(mailbox, removed);

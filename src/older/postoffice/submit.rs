@@ -18,6 +18,7 @@ use crate::{
     older::postoffice::{
         connection::Connection,
         delivery::NewLetter,
+        elsewhere,
         letter::{Letter, Names},
         refusal::{About, Refusal, cut},
         thread::THREAD_FIELDS,
@@ -45,6 +46,12 @@ pub fn submit(connection: &Connection, text: &ByteString, transport: &mut Transp
     // Each copy is a message of its own, and may be written to disk.
     let more = u32::try_from(names.len() - 1).unwrap_or(u32::MAX);
     transport.spend(frame_cost(text.len()).saturating_mul(more));
+    if connection.is_shared() {
+        if let Err(refusal) = elsewhere::send(connection, &letter, message, names, &about, transport) {
+            connection.refuse(&refusal, &about, transport);
+        }
+        return;
+    }
     for name in names {
         let about = about.to(&name);
         if let Err(refusal) = deliver(connection, &letter, &message, &name, &about, transport) {
@@ -96,6 +103,7 @@ fn check_sender(connection: &Connection, letter: &Letter<'_>) -> Result<(), Refu
     let is_allowed = |from: &str| match shared.settings.from_check {
         FromCheck::Off => true,
         FromCheck::Strict => from == own,
+        FromCheck::Known if connection.is_shared() => true,
         FromCheck::Known => from == own || connection.principal.covers(from) || shared.mailboxes.find(from).is_none(),
     };
     match letter.senders().find(|from| !is_allowed(from)) {

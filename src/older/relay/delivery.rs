@@ -29,7 +29,7 @@ use crate::{
     limits,
     older::relay::{push::Push, reply::RelayError, wire},
     store::{
-        Batch, NumberKey, Row, Store, StoreError,
+        Batch, NumberKey, Place, Row, Store, StoreError,
         mailbox::{Bounds, Message, Tables, UNTIL_READ},
     },
 };
@@ -77,14 +77,17 @@ struct KeptPush<P> {
 
 impl Delivery {
     /// Finds what earlier runs have left; what is too old by now is removed. `memory` pays for what is in memory.
-    pub fn open(store: &Arc<dyn Store>, memory: &Account, clock: Clock, ttl: Duration) -> Result<Self, StoreError> {
-        let inboxes = Inboxes::open(Arc::clone(store), TABLES, limits::RELAY_KEPT_BYTES, BOUNDS, memory)?;
+    pub fn open(place: &Place, memory: &Account, clock: Clock, ttl: Duration) -> Result<Self, StoreError> {
+        let (store, bytes) = (&place.store, limits::RELAY_KEPT_BYTES);
+        let inboxes = Inboxes::open(place, TABLES, bytes, BOUNDS, memory, clock.clone())?;
         let delivery =
             Self { inboxes, connections: AtomicUsize::new(0), clock, ttl, warning: OncePerSecond::default() };
-        for row in store.scan(FORMER_TABLE, b"", limits::RELAY_KEPT_ROWS) {
-            delivery.adopt_former(row?, store)?;
+        if !delivery.inboxes.is_shared() {
+            for row in store.scan(FORMER_TABLE, b"", limits::RELAY_KEPT_ROWS) {
+                delivery.adopt_former(row?, store)?;
+            }
+            delivery.expire();
         }
-        delivery.expire();
         Ok(delivery)
     }
 
@@ -98,9 +101,14 @@ impl Delivery {
         self.inboxes.mailboxes.on_disk()
     }
 
-    /// How many connections a push reaches now.
+    /// How many connections here a push reaches now.
     pub fn recipients(&self, push: &Push) -> usize {
-        match &push.user {
+        self.recipients_of(push.user.as_deref())
+    }
+
+    /// The same by the user; none: everybody.
+    pub fn recipients_of(&self, user: Option<&str>) -> usize {
+        match user {
             Some(user) => self.inboxes.online.transports_of(user),
             None => self.connections.load(Ordering::Relaxed),
         }
@@ -118,13 +126,16 @@ impl Delivery {
         wait: Wait,
         broker: &Arc<Broker>,
     ) -> Result<Delivered, RelayError> {
-        let is_kept = self.keep(id, push, wait).await?;
-        let connections = if is_kept { 0 } else { self.recipients(push) };
+        let elsewhere = self.recipients_elsewhere(push, broker).await;
+        let is_kept = elsewhere == 0 && self.keep(id, push, wait).await?;
+        let connections = if is_kept { 0 } else { self.recipients(push) + elsewhere };
         let channel = push.channel();
         let publish = Publish::message(EntryId::Base(id.into()), wire::message(push, is_kept));
         match broker.publish(&channel, publish).await {
             // There is no room for another channel, so nobody is on this one.
             Err(_) if connections == 0 && broker.directory.channel(&channel, broker, None).is_err() => {}
+            // Whoever pushes it again would have it kept twice; the user's node finds it without being told.
+            Err(_) if is_kept && self.inboxes.is_shared() => {}
             published => drop(published?),
         }
         Ok(Delivered { connections, is_kept })
@@ -167,7 +178,14 @@ impl Delivery {
     }
 
     /// Removes what is too old.
-    pub fn expire(&self) {
+    pub async fn sweep(&self) {
+        match self.inboxes.is_shared() {
+            true => self.inboxes.sweep(self.oldest()).await,
+            false => self.expire(),
+        }
+    }
+
+    fn expire(&self) {
         let (mailboxes, oldest) = (&self.inboxes.mailboxes, self.oldest());
         for mailbox in mailboxes.all() {
             mailboxes.expire(&mailbox, oldest);
@@ -222,8 +240,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn store() -> Arc<dyn Store> {
-        FaultyDisk::default().store()
+    fn place() -> Place {
+        Place { store: FaultyDisk::default().store(), claims: None }
     }
 
     fn memory() -> Account {
@@ -259,7 +277,7 @@ mod tests {
     #[actix_web::test]
     async fn what_is_in_flight_comes_back_unless_it_was_read() {
         let delivery =
-            Arc::new(Delivery::open(&store(), &memory(), Clock::manual(Timestamp::from_millis(1)), HOUR).unwrap());
+            Arc::new(Delivery::open(&place(), &memory(), Clock::manual(Timestamp::from_millis(1)), HOUR).unwrap());
         let [mut first, mut second] = [(); 2].map(|()| inbox(&delivery));
         for event in ["one", "two", "three"] {
             assert_eq!(delivery.keep(event, &push(event), Wait::AsSet).await, Ok(true));
@@ -277,16 +295,17 @@ mod tests {
 
     #[actix_web::test]
     async fn what_a_former_version_has_kept_is_moved() {
-        let (store, clock) = (store(), Clock::manual(Timestamp::from_millis(2 * 3_600_000)));
+        let (place, clock) = (place(), Clock::manual(Timestamp::from_millis(2 * 3_600_000)));
         let old = r#"{"id":"old","at":5,"push":{"event_name":"old","subject":1,"user":"a","token":"a"}}"#;
         let young = old.replace("old", "young").replace(":5", ":7100000");
         let held = old.replace("old", "held").replace("}}", "},\"until_read\":true}");
         let rows = (1..).zip([old, &young, &held]);
         let batch =
             rows.fold(Batch::new(), |batch, (number, row)| batch.put(FORMER_TABLE, NumberKey::new("a", number), row));
+        let store = &place.store;
         store.commit(batch).await.unwrap();
         for _ in 0..2 {
-            let delivery = Arc::new(Delivery::open(&store, &memory(), clock.clone(), HOUR).unwrap());
+            let delivery = Arc::new(Delivery::open(&place, &memory(), clock.clone(), HOUR).unwrap());
             let missed = take(&mut inbox(&delivery));
             assert_eq!(events(&missed), ["young", "held"]);
             assert_eq!(missed[0].1, 7_100_000);

@@ -36,7 +36,7 @@ use crate::{
     limits,
     live::Live,
     older::relay::{delivery::Delivery, pages, push, reply::RelayError, schedule::Schedule, socket::Socket},
-    store::Store,
+    store::Place,
 };
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -80,17 +80,17 @@ impl Shared {
     /// Finds what earlier runs have left in `store`.
     pub fn open(
         settings: &config::Relay,
-        store: Arc<dyn Store>,
+        place: Place,
         account: &Account,
         clock: Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let delivery = Delivery::open(&store, account, clock.clone(), settings.offline_ttl)
+        let delivery = Delivery::open(&place, account, clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
         Ok(Self {
             keys: Live::new(Keys::new(settings, leeway)),
             delivery,
-            schedule: Schedule::new(store, clock.clone(), settings.max_lateness, settings.overdue_grace),
+            schedule: Schedule::new(place, clock.clone(), settings.max_lateness, settings.overdue_grace),
             limiter: broker::limiter(settings.pushes_per_second, &clock),
             key_in_url: Once::new(),
             sender: Arc::default(),

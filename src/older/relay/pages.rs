@@ -1,8 +1,6 @@
 //! What back ends ask for beside pushes (`docs/protocols/relay.md §2, §5`). The method and the key are checked before
 //! ([`endpoint`](super::endpoint)).
 
-use std::sync::atomic::Ordering;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
@@ -19,7 +17,7 @@ use crate::{
 pub async fn list(relay: &Relay, request: &HttpRequest, _: &mut web::Payload) -> Result<HttpResponse, RelayError> {
     let limit = Query::of(request).page_items().ok_or(RelayError::BadLimit)?;
     let schedule = &relay.shared.schedule;
-    let mut scheduled = schedule.list(limit + 1)?;
+    let mut scheduled = schedule.list(limit + 1).await?;
     let has_more = scheduled.len() > limit;
     scheduled.truncate(limit);
     let scheduled: Vec<Value> = scheduled.iter().map(shown).collect();
@@ -52,10 +50,11 @@ pub async fn cancel(relay: &Relay, request: &HttpRequest, _: &mut web::Payload) 
 /// `GET {stats_path}`: how many are connected, and how many pushes wait for users who are not.
 pub async fn stats(relay: &Relay, _: &HttpRequest, _: &mut web::Payload) -> Result<HttpResponse, RelayError> {
     let delivery = &relay.shared.delivery;
+    let counts = delivery.counts(&relay.ingress.worker.broker).await;
     Ok(done(json!({
-        "connections": delivery.connections.load(Ordering::Relaxed),
-        "identified": delivery.inboxes.online.transports(),
-        "users": delivery.inboxes.online.users(),
+        "connections": counts.connections,
+        "identified": counts.identified,
+        "users": counts.users,
         "kept": delivery.kept(),
     })))
 }

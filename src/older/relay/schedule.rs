@@ -29,7 +29,7 @@ use crate::{
         push::Push,
         reply::RelayError,
     },
-    store::{Batch, Scheduled, Store, StoreError},
+    store::{Batch, Claims, Place, Read, Scheduled, Store, StoreError},
 };
 
 /// Pushes by id, each with the time when it is due.
@@ -40,6 +40,8 @@ const FOR_EVER: Timestamp = Timestamp::from_millis(u64::MAX - 1);
 
 pub struct Schedule {
     store: Arc<dyn Store>,
+    /// Set: other nodes send what is delayed as well, each push one of them.
+    claims: Option<Claims>,
     clock: Clock,
     /// Something new may be due first.
     changed: Notify,
@@ -68,9 +70,10 @@ pub struct DelayedPush {
 
 impl Schedule {
     /// A lateness of zero is none.
-    pub fn new(store: Arc<dyn Store>, clock: Clock, max_lateness: Duration, grace: Duration) -> Self {
+    pub fn new(place: Place, clock: Clock, max_lateness: Duration, grace: Duration) -> Self {
         Self {
-            store,
+            store: place.store,
+            claims: place.claims,
             grace,
             grace_ends: OnceLock::new(),
             started: clock.now(),
@@ -99,7 +102,8 @@ impl Schedule {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let due = Timestamp::from_millis(self.clock.now().millis().saturating_add(delay));
         let value = serde_json::to_vec(push).map_err(|_| RelayError::Failed)?;
-        let (waiting, limit) = (self.store.bytes(DELAYED)?, limits::RELAY_DELAYED_BYTES);
+        let waiting = self.store.read_one(Read::bytes(DELAYED)).await?.number()?;
+        let limit = limits::RELAY_DELAYED_BYTES;
         let size = usize::try_from(waiting).unwrap_or(usize::MAX).saturating_add(value.len());
         if size > limit {
             return Err(Fault::TooLarge { what: "all delayed pushes together, with this one,", size, limit }.into());
@@ -113,8 +117,8 @@ impl Schedule {
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub fn list(&self, limit: usize) -> Result<Vec<DelayedPush>, StoreError> {
-        let rows = self.store.due(DELAYED, FOR_EVER, limit)?;
+    pub async fn list(&self, limit: usize) -> Result<Vec<DelayedPush>, StoreError> {
+        let rows = self.due(FOR_EVER, limit).await?;
         Ok(rows.iter().filter_map(DelayedPush::read).collect())
     }
 
@@ -124,11 +128,28 @@ impl Schedule {
     /// When the disk cannot be read or written; then it may still be sent.
     pub async fn cancel(&self, id: &str) -> Result<bool, RelayError> {
         let sent = self.sent.lock().await;
-        if sent.contains(id) || !self.has(id)? {
-            return Ok(false);
+        let mark = self.mark(id).await?;
+        let Some(mark) = mark.filter(|mark| !sent.contains(id) && !self.is_anothers(mark)) else { return Ok(false) };
+        let batch = Batch::new().expect(IDS, id, Some(mark)).cancel(DELAYED, id).remove(IDS, id);
+        match self.store.commit(batch).await {
+            Ok(_) => Ok(true),
+            // Another node is sending it.
+            Err(StoreError::Changed) => Ok(false),
+            Err(error) => Err(error.into()),
         }
-        self.remove(id.as_bytes()).await?;
-        Ok(true)
+    }
+
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {
+        self.store.read_one(Read::due(DELAYED, until, limit)).await?.due()
+    }
+
+    /// Which node sends a push; none: it is sent, or cancelled.
+    async fn mark(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.read_one(Read::get(IDS, id)).await?.value()
+    }
+
+    fn is_anothers(&self, mark: &[u8]) -> bool {
+        self.claims.as_ref().is_some_and(|claims| claims.is_anothers(mark))
     }
 
     /// Sends what is due, for ever. One task of the server.
@@ -146,6 +167,10 @@ impl Schedule {
                 Some(wait) => {
                     let _ = rt::time::timeout(wait.min(limits::RELAY_SCHEDULE_CHECK), changed).await;
                 }
+                // Another node may take one in.
+                None if self.claims.is_some() => {
+                    let _ = rt::time::timeout(limits::RELAY_SCHEDULE_CHECK, changed).await;
+                }
                 None => changed.await,
             }
         }
@@ -154,10 +179,10 @@ impl Schedule {
     /// Sends everything that is due; how long until there may be more, none when nothing is delayed.
     async fn send_due(&self, delivery: &Delivery, broker: &Arc<Broker>) -> Result<Option<Duration>, RelayError> {
         loop {
-            // While clients come back some wait for them, and must not hold up the others.
-            let limit = if self.is_grace() { limits::RELAY_OVERDUE_ROWS } else { 1 };
+            // While clients come back some wait for them, as some wait that other nodes are sending, and must not hold up the others.
+            let limit = if self.is_grace() || self.claims.is_some() { limits::RELAY_OVERDUE_ROWS } else { 1 };
             let mut has_sent = false;
-            for row in self.store.due(DELAYED, self.clock.now(), limit)? {
+            for row in self.due(self.clock.now(), limit).await? {
                 // Its recipients are being let go; after the restart they are there again.
                 if broker.closing.load(Ordering::Relaxed) {
                     break;
@@ -169,7 +194,7 @@ impl Schedule {
             }
         }
         let now = self.clock.now().millis();
-        Ok(self.store.due(DELAYED, FOR_EVER, 1)?.first().map(|next| match next.due.millis().saturating_sub(now) {
+        Ok(self.due(FOR_EVER, 1).await?.first().map(|next| match next.due.millis().saturating_sub(now) {
             0 => limits::RELAY_SCHEDULE_CHECK,
             early => Duration::from_millis(early),
         }))
@@ -190,8 +215,13 @@ impl Schedule {
         }
         let id = delayed.id.clone();
         let mut sent = self.sent.lock().await;
-        // Not there: cancelled meanwhile.
-        if !sent.contains(&id) && self.has(&id)? {
+        // Not there: cancelled, or another node has sent it meanwhile.
+        if !sent.contains(&id)
+            && let Some(mark) = self.mark(&id).await?
+        {
+            if !self.claim(&id, mark).await? {
+                return Ok(false);
+            }
             self.deliver(delayed, delivery, broker).await?;
             sent.insert(id.clone());
         }
@@ -242,8 +272,18 @@ impl Schedule {
         now < *self.grace_ends.get_or_init(|| now + self.grace)
     }
 
-    fn has(&self, id: &str) -> Result<bool, StoreError> {
-        Ok(self.store.get(IDS, id.as_bytes())?.is_some())
+    /// Whether it is this node that sends a push. One that died while it sent it has published it under its id, or not at all: so
+    /// whoever sends it then does it once.
+    async fn claim(&self, id: &str, mark: Vec<u8>) -> Result<bool, StoreError> {
+        let Some(claims) = &self.claims else { return Ok(true) };
+        if claims.is_anothers(&mark) {
+            return Ok(false);
+        }
+        match self.store.commit(Batch::new().expect(IDS, id, Some(mark)).put(IDS, id, claims.own())).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Changed) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn remove(&self, id: &[u8]) -> Result<(), StoreError> {

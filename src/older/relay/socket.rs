@@ -15,7 +15,7 @@ use crate::{
         transport::{ProtocolHandler, TransportContext},
     },
     auth::Proof,
-    core::{command::Answer, wire::WireFormat},
+    core::{command::Answer, message::Entry, wire::WireFormat},
     error::CloseReason,
     ids::ChannelName,
     limits,
@@ -107,7 +107,8 @@ impl Socket {
             // It fails when there is no attachment any more, which is what is wanted.
             let _ = transport.detach(&user_channel(&former), 0, Bytes::new());
         }
-        subscribe(&channel, if acknowledges { ACKNOWLEDGED } else { Bytes::new() }, transport);
+        let context = if acknowledges { ACKNOWLEDGED } else { Bytes::new() };
+        subscribe(&channel, self.inbox.inboxes.is_shared(), context, transport);
     }
 
     /// The attachment to `channel` is there.
@@ -136,9 +137,9 @@ fn acknowledge(user: &str, inboxes: &Inboxes, transport: &mut TransportContext<'
     transport.send_frame(wire::identified(user, inboxes.online.transports_of(user)));
 }
 
-/// `context` comes back when the attachment is there.
-fn subscribe(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
-    if transport.subscribe(channel, false, context).is_err() {
+/// `is_tailored`: it is looked at what is published there. `context` comes back when the attachment is there.
+fn subscribe(channel: &ChannelName, is_tailored: bool, context: Bytes, transport: &mut TransportContext<'_>) {
+    if transport.subscribe(channel, is_tailored, context).is_err() {
         // It would miss its pushes in silence.
         transport.close(CloseReason::NO_CHANNEL);
     }
@@ -163,7 +164,7 @@ impl ProtocolHandler for Socket {
     }
 
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
-        subscribe(&EVERYBODY.into(), Bytes::new(), transport);
+        subscribe(&EVERYBODY.into(), false, Bytes::new(), transport);
         if let Some(token) = self.initial.take() {
             self.identify(&token, false, transport);
         }
@@ -192,6 +193,16 @@ impl ProtocolHandler for Socket {
             // It publishes nothing.
             Answer::Broken(_) | Answer::Published { .. } | Answer::PublishRefused { .. } => {}
         }
+    }
+
+    /// Of a user's channel, where nodes share what waits: a push that is kept says that something waits.
+    fn tailored(&mut self, _: u16, entry: &Arc<Entry>) -> Option<Bytes> {
+        if wire::is_kept(entry)
+            && let Some(user) = self.inbox.user()
+        {
+            self.inbox.inboxes.fetch(user);
+        }
+        Some(entry.frame(self.format()).clone()).filter(|frame| !frame.is_empty())
     }
 
     fn inbox(&mut self) -> Option<&mut Inbox> {

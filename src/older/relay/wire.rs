@@ -6,7 +6,7 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     core::{
         frame,
-        message::{Message, Payload, is_json, write_json_number, write_json_text},
+        message::{Entry, Message, Payload, is_json, write_json_number, write_json_text},
         wire::{Each, Slot},
     },
     ids::{ChannelName, Timestamp},
@@ -56,6 +56,11 @@ pub static RELAY_JSON: Each = Each(Slot::RelayJson, |entry, message| match extra
     None => write(&entry.channel, message, entry.timestamp),
     Some(_) => Bytes::new(),
 });
+
+/// Whether it is a push that its user gets later.
+pub fn is_kept(entry: &Entry) -> bool {
+    entry.messages().iter().any(|message| extra(message, IS_KEPT).is_some())
+}
 
 /// The frame of a push that waited for its user; `at` is when it was pushed.
 pub fn missed(push: &Push, at: Timestamp) -> Bytes {

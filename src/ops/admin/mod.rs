@@ -177,8 +177,10 @@ pub fn routes(config: &mut web::ServiceConfig, admin: &Admin) {
             StatusCode::PAYLOAD_TOO_LARGE => too_long().into(),
             _ => unreadable(&error).into(),
         });
-    let queries = web::QueryConfig::default().error_handler(move |error, _| unreadable(&error).into());
-    let segments = web::PathConfig::default().error_handler(move |error, _| unreadable(&error).into());
+    // Neither says which part it is that cannot be read.
+    let in_path = move |error: &dyn std::fmt::Display| unreadable(&format_args!("{error}; see openapi.json"));
+    let queries = web::QueryConfig::default().error_handler(move |error, _| in_path(&error).into());
+    let segments = web::PathConfig::default().error_handler(move |error, _| in_path(&error).into());
     let scope = web::scope("/admin/api")
         .app_data(web::Data::new(admin.clone()))
         .app_data(bodies)

@@ -92,14 +92,16 @@ export async function metrics() {
 }
 
 /**
- * Follows a channel until `signal` aborts: `each(event, data)` for each message and presence event, `opened()` once it is
- * attached. A stream that breaks is taken up where it was.
+ * Follows a channel until `signal` aborts: `each(event, data)` for each message, presence event and annotation, `opened()` once it
+ * is attached. A stream that breaks is taken up where it was.
  */
 export async function follow(channel, { each, opened, signal }) {
   let place;
+  // Annotations come to who asks for them; a name with a qualifier of its own is left as it is.
+  const asked = channel.startsWith('[') ? channel : `[?modes=subscribe,presence_subscribe,annotation_subscribe]${channel}`;
   for (let wait = 500; !signal.aborted; wait = Math.min(wait * 2, 10_000)) {
     try {
-      const query = new URLSearchParams({ channels: channel, separator: '\n', v: '1.2' });
+      const query = new URLSearchParams({ channels: asked, separator: '\n', v: '1.2' });
       const answer = await send(`/sse?${query}`, { signal, headers: place ? { 'Last-Event-ID': place } : {} });
       let event = {};
       for await (const line of lines(answer.body)) {
@@ -135,6 +137,9 @@ async function* lines(body) {
   }
 }
 
+/** What clients say may hold anything: nothing of it hides, or changes the order in which the rest is read. */
+export const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '\ufffd');
+
 /** Makes an element; texts are texts, never HTML. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -143,7 +148,8 @@ export function element(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, '');
     else if (value !== false && value != null) made.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child != null));
+  const shown = children.filter((child) => child != null);
+  made.append(...shown.map((child) => (typeof child === 'string' ? visible(child) : child)));
   return made;
 }
 

@@ -101,20 +101,24 @@ function show(detail, signal, name) {
 const table = (names, rows) =>
   element('table', {}, element('thead', {}, element('tr', {}, ...names.map((name) => element('th', { scope: 'col' }, name)))), element('tbody', {}, ...rows));
 
-const ACTIONS = ['', 'update', 'delete', 'meta', 'summary', 'append'];
+/** What the number of an action says, by the event that has it. */
+const ACTIONS = {
+  message: ['', 'update', 'delete', 'meta', 'summary', 'append'],
+  presence: ['absent', 'present', 'enter', 'leave', 'update'],
+  annotation: ['create', 'delete'],
+};
 
-/**
- * What happened, as what it is: `update`, `delete` and `append` name the message that they are about by its serial. What annotations
- * come to is in the history: streams of events do not carry it.
- */
-function messageRow(what, { timestamp, clientId, name, data, action, annotations, serial, version }) {
-  const operation = ACTIONS[action] ?? '';
-  const kind = what === 'presence' ? `presence ${action}` : [operation, name ?? ''].filter(Boolean).join(' · ');
-  const about = operation && what !== 'presence' ? element('small', { class: 'note' }, ` of ${serial}`) : null;
+/** What happened, as what it is: what is about a message names it by its serial. */
+function messageRow(what, { timestamp, clientId, name, data, action, annotations, serial, messageSerial, type, count, version }) {
+  const operation = ACTIONS[what]?.[action] ?? '';
+  const words = { presence: ['presence', operation], annotation: [operation === 'delete' ? 'annotation taken back' : 'annotation', type, name, count] };
+  const kind = (words[what] ?? [operation, name]).filter(Boolean).join(' · ');
+  const target = what === 'annotation' ? messageSerial : what === 'message' && operation && operation !== 'meta' && serial;
+  const about = target ? element('small', { class: 'note' }, ` of ${target}`) : null;
   const text = operation === 'summary' ? shown(annotations?.summary ?? annotations ?? '') : operation === 'delete' ? '' : shown(data ?? '');
   const time = new Date(version?.timestamp ?? timestamp).toLocaleTimeString();
   const cells = [[time], [version?.clientId ?? clientId ?? ''], [kind, about], [operation === 'append' ? `+ ${text}` : text]];
-  return element('tr', { class: operation || what }, ...cells.map((cell) => element('td', {}, ...cell)));
+  return element('tr', { class: what === 'message' ? operation || what : what }, ...cells.map((cell) => element('td', {}, ...cell)));
 }
 const COLUMNS = ['time', 'client', 'name', 'data'];
 
@@ -145,7 +149,7 @@ function tail(signal, name) {
   };
   const opened = () => void (state.textContent = 'attached: what is published now appears here');
   follow(name, { each, opened, signal }).catch((error) => state.replaceChildren(fault(error)));
-  const rows = element('table', { class: 'tail' }, element('thead', {}, element('tr', {}, ...COLUMNS.map((column) => element('th', { scope: 'col' }, column)))), body);
+  const rows = element('table', { class: 'tail said' }, element('thead', {}, element('tr', {}, ...COLUMNS.map((column) => element('th', { scope: 'col' }, column)))), body);
   return element('div', {}, element('form', { onsubmit: (event) => event.preventDefault() }, pause, filter, state), rows);
 }
 
@@ -158,8 +162,12 @@ function past(name) {
     try {
       const { items, next } = await page(path);
       body.append(...items.map((item) => messageRow('message', item)));
-      if (!body.parentNode) place.prepend(table(COLUMNS, []));
-      place.querySelector('tbody')?.replaceWith(body);
+      if (!body.parentNode) {
+        const rows = table(COLUMNS, []);
+        rows.className = 'said';
+        rows.querySelector('tbody').replaceWith(body);
+        place.prepend(rows);
+      }
       if (!body.children.length) place.prepend(element('p', { class: 'empty' }, 'nothing was kept'));
       path = next;
       button.textContent = 'Older';

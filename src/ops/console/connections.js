@@ -1,11 +1,10 @@
 // Connections: who is there, by which SDK, and what waits for them; ending one, and keeping a client out.
 
 import { admin, element, fault } from './api.js';
+import { age } from './plots.js';
 
 const EVERY_MS = 3_000;
 const COLUMNS = ['client', 'protocol', 'SDK', 'address', 'age', 'channels', 'waiting', 'frames out', ''];
-
-const age = (seconds) => (seconds < 120 ? `${seconds} s` : seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`);
 
 /** A button that acts when it is pressed twice: what it does cannot be taken back. */
 function twice(label, act) {
@@ -55,10 +54,10 @@ export function connections(place, signal) {
     }
   };
   const block = ({ app, clientId }) =>
-    done(admin('POST', 'block', { app, clientId }), ({ ended, keys }) => {
+    done(admin('POST', 'block', { app, clientId }), ({ ended, keys, caveat }) => {
       const open = keys.filter(({ revoked }) => !revoked).map(({ key }) => key);
       const rest = open.length ? ` Tokens of ${open.join(', ')} cannot be revoked: with one of them, or with the key, it can come back.` : '';
-      return `${clientId}: ${ended} connections ended, tokens of ${keys.length - open.length} keys revoked.${rest}`;
+      return `${clientId}: ${ended} connections ended, tokens of ${keys.length - open.length} keys revoked.${rest} Note: ${caveat}.`;
     });
   const row = (one) => {
     const { id, clientId, framesSent } = one;

@@ -14,7 +14,8 @@ const PARTS = { overview, connections, channels, tokens, try: attempt, login };
 const given = /^#key=(.+)$/.exec(location.hash)?.[1];
 if (given) {
   credentials.use(decodeURIComponent(given));
-  history.replaceState(null, '', '#/overview');
+  // Whoever follows it has just started the server.
+  history.replaceState(null, '', '#/try');
 }
 
 const place = document.getElementById('part');

@@ -1,37 +1,46 @@
-// What the server does now: small plots of the last ten minutes, what is kept, who is turned away.
+// What the server does now: small plots of the last ten minutes, what is kept, who is turned away, which servers there are.
 
-import { element, fault, metrics } from './api.js';
+import { admin, element, fault, metrics } from './api.js';
+import { age, bytes, count, line, perSecond, plot, time } from './plots.js';
 
 const EVERY_MS = 2_000;
 const MOMENTS = 300;
-const SI = ['', 'k', 'M', 'G', 'T'];
-const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-function scaled(value, step, units, digits) {
-  let unit = 0;
-  for (; value >= step && unit < units.length - 1; unit += 1) value /= step;
-  return `${value.toFixed(value < 10 && (unit || digits) ? 1 : 0)} ${units[unit]}`.trim();
-}
-const count = (value) => scaled(value, 1_000, SI, 0);
-const perSecond = (value) => `${scaled(value, 1_000, SI, 1)}/s`;
-const bytes = (value) => scaled(value, 1_024, BINARY, 0);
+/** The servers of a cluster ask each other for this. */
+const NODES_EVERY_MS = 10_000;
 
 const total = (now, name) => [...now].reduce((sum, [key, value]) => (key.split('{')[0] === name ? sum + value : sum), 0);
-const rate = (name) => (now, before, seconds) => Math.max(0, (total(now, name) - total(before, name)) / seconds);
+const gain = (now, before, name) => Math.max(0, total(now, name) - total(before, name));
+const rate = (name) => (now, before, seconds) => gain(now, before, name) / seconds;
 const level = (name) => (now) => total(now, name);
+/** What one of many took on the average: none, nothing. */
+const each = (sum, many) => (now, before) => gain(now, before, sum) / (gain(now, before, many) || 1);
 
+/** Title, figure, unit, what it is, and the metric without which there is no such plot. */
 const PLOTS = [
-  ['Connections', level('letshare_open_connections'), count],
-  ['Channels', level('letshare_active_channels'), count],
-  ['Messages in', rate('letshare_received_messages_total'), perSecond],
-  ['Published', rate('letshare_published_messages_total'), perSecond],
-  ['Delivered', rate('letshare_sent_messages_total'), perSecond],
-  ['Bytes out', rate('letshare_sent_bytes_total'), (value) => `${bytes(value)}/s`],
-  ['Processors in use', rate('letshare_process_cpu_seconds_total'), (value) => value.toFixed(2)],
-  ['Memory', level('letshare_process_resident_memory_bytes'), bytes],
-  ['Kept for clients', level('letshare_kept_bytes'), bytes],
-  ['Turned away', rate('letshare_refused_requests_total'), perSecond],
+  ['Connections', level('letshare_open_connections'), count, 'WebSockets, and what is in their place, open now'],
+  ['Channels', level('letshare_active_channels'), count, 'channels that are open here'],
+  ['Messages in', rate('letshare_received_messages_total'), perSecond, 'frames that clients send'],
+  ['Published', rate('letshare_published_messages_total'), perSecond, 'messages that channels take'],
+  ['Delivered', rate('letshare_sent_messages_total'), perSecond, 'frames that are sent to clients'],
+  ['Bytes out', rate('letshare_sent_bytes_total'), (value) => `${bytes(value)}/s`, 'bytes of these frames'],
+  ['Publish latency', level('letshare_worker_round_trip_seconds'), time, 'a question to the slowest worker thread and its answer, once a second: what a publish waits for beside the disk and Redis'],
+  ['Commit to disk', each('letshare_store_commit_seconds_total', 'letshare_store_commits_total'), time, 'what a transaction in the data file takes: publishes to persisted channels wait for one', 'letshare_store_commits_total'],
+  ['Redis round trip', level('letshare_cluster_round_trip_seconds'), time, 'what Redis takes for one small write: every publish of a cluster waits for one', 'letshare_cluster_round_trip_seconds'],
+  ['Processors in use', rate('letshare_process_cpu_seconds_total'), (value) => value.toFixed(2), 'processor time for each second'],
+  ['Memory', level('letshare_process_resident_memory_bytes'), bytes, 'of the whole process'],
+  ['Kept for clients', level('letshare_kept_bytes'), bytes, 'what is charged to the accounts of clients, apps and networks'],
+  ['Turned away', rate('letshare_refused_requests_total'), perSecond, 'connections and requests that were refused'],
 ];
+
+/** Tables with a plot in each row: title, metric, label, its unit, what is plotted and in what unit. */
+const TABLES = [
+  ['Kept for clients, by kind', 'letshare_kept_bytes', 'kind', bytes, (now) => now],
+  ['Turned away since the start, by reason', 'letshare_refused_requests_total', 'reason', count, (now, before) => now - before],
+];
+
+/** The values of a metric by a label. */
+const labelled = (now, name, label) =>
+  new Map([...now].filter(([key]) => key.startsWith(`${name}{`)).map(([key, value]) => [new RegExp(`${label}="([^"]*)"`).exec(key)?.[1] ?? key, value]));
 
 // Kept while other parts are looked at, so that ten minutes are there when somebody comes back.
 const history = [];
@@ -42,67 +51,97 @@ async function look() {
   const at = performance.now();
   if (before) {
     const seconds = (at - before.at) / 1_000;
-    history.push(PLOTS.map(([, figure]) => figure(now, before.now, seconds)));
+    const rows = TABLES.map(([, name, label, , figure]) => {
+      const earlier = labelled(before.now, name, label);
+      return new Map([...labelled(now, name, label)].map(([what, value]) => [what, figure(value, earlier.get(what) ?? 0)]));
+    });
+    history.push({ figures: PLOTS.map(([, figure]) => figure(now, before.now, seconds)), rows });
     if (history.length > MOMENTS) history.shift();
   }
   before = { now, at };
   return now;
 }
 
-function plot([title, , unit], index) {
-  const value = element('strong', {}, '…');
-  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  svg.setAttribute('preserveAspectRatio', 'none');
-  svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', `${title}: no figure yet`);
-  svg.append(path);
-  const figure = element('figure', {}, element('figcaption', {}, element('span', {}, title), value), svg);
-  const draw = () => {
-    const values = history.map((moment) => moment[index]);
-    if (!values.length) return;
-    const top = Math.max(...values) || 1;
-    // Two minutes at first, then as much as there is.
-    const width = Math.max(values.length, 60) - 1;
-    const from = width + 1 - values.length;
-    svg.setAttribute('viewBox', `0 0 ${width} 100`);
-    path.setAttribute('d', values.map((y, x) => `${x ? 'L' : 'M'}${from + x} ${98 - (y / top) * 94}`).join(''));
-    value.textContent = unit(values.at(-1));
-    svg.setAttribute('aria-label', `${title}: now ${unit(values.at(-1))}, at most ${unit(top)} in the last ten minutes`);
+/** The rows of a table, the largest first; those that are 0 say nothing. Lines stay while their row does. */
+function table([title, name, label, unit], index) {
+  const body = element('tbody');
+  const lines = new Map();
+  const draw = (now) => {
+    const found = [...labelled(now, name, label)].filter(([, value]) => value > 0).sort(([, a], [, b]) => b - a);
+    const rows = found.map(([what, value]) => {
+      if (!lines.has(what)) lines.set(what, line({ class: 'spark', 'aria-hidden': 'true' }));
+      const { svg, draw } = lines.get(what);
+      if (history.length) draw(history.map(({ rows }) => rows[index].get(what) ?? 0));
+      return element('tr', {}, element('td', {}, what.replaceAll('_', ' ')), element('td', {}, svg), element('td', { class: 'number' }, unit(value)));
+    });
+    body.replaceChildren(...(rows.length ? rows : [element('tr', {}, element('td', { class: 'empty' }, 'nothing'))]));
   };
-  return { figure, draw };
+  return { part: element('section', {}, element('h3', {}, title), element('table', { class: 'sparks' }, body)), draw };
 }
 
-/** The rows of a metric with a label, the largest first; those that are 0 say nothing. */
-function rows(now, name, label, unit) {
-  const found = [...now]
-    .filter(([key, value]) => key.startsWith(`${name}{`) && value > 0)
-    .map(([key, value]) => [new RegExp(`${label}="([^"]*)"`).exec(key)?.[1] ?? key, value])
-    .sort(([, a], [, b]) => b - a);
-  if (!found.length) return [element('tr', {}, element('td', { colspan: 2, class: 'empty' }, 'nothing'))];
-  return found.map(([what, value]) =>
-    element('tr', {}, element('td', {}, what.replaceAll('_', ' ')), element('td', { class: 'number' }, unit(value))),
-  );
+/** This server, and the others of its cluster, as the admin API tells of them. */
+function servers(signal) {
+  const place = element('div');
+  const show = async () => {
+    try {
+      const [node, { items }] = await Promise.all([admin('GET', 'node'), admin('GET', 'nodes')]);
+      const ports = node.ports.map(({ address, protocols, isEncrypted }) => `${address}${isEncrypted ? ' (TLS)' : ''}: ${protocols}`);
+      const facts = [
+        ['version', node.version],
+        ['mode', node.mode || '–'],
+        ['up for', age(node.uptimeSeconds)],
+        ['state', node.ready ? 'takes clients' : (node.whyNotReady ?? 'is about to end')],
+        ['worker threads', node.workerThreads],
+        ['ports', ports.join('\n')],
+      ];
+      const told = element('dl', { class: 'facts' }, ...facts.flatMap(([what, value]) => [element('dt', {}, what), element('dd', {}, String(value))]));
+      place.replaceChildren(told, ...(items.length > 1 || items[0].id ? [cluster(items)] : []));
+    } catch (error) {
+      place.replaceChildren(fault(error));
+    }
+  };
+  show();
+  const timer = setInterval(show, NODES_EVERY_MS);
+  signal.addEventListener('abort', () => clearInterval(timer));
+  return place;
+}
+
+function cluster(items) {
+  const head = ['server', 'state', 'connections', 'channels', 'up for', 'version'];
+  const rows = items.map((one) => {
+    const state = one.version === null ? 'does not answer' : one.ready ? 'takes clients' : 'not ready';
+    const cells = [one.isThis ? `${one.id} (this)` : one.id, state, one.connections, one.channels, one.uptimeSeconds === null ? null : age(one.uptimeSeconds), one.version];
+    return element('tr', {}, ...cells.map((cell) => element('td', {}, String(cell ?? '–'))));
+  });
+  const names = element('tr', {}, ...head.map((name) => element('th', { scope: 'col' }, name)));
+  const table = element('table', { class: 'plain' }, element('thead', {}, names), element('tbody', {}, ...rows));
+  return element('section', {}, element('h3', {}, `Cluster: ${items.length} servers hold a lease`), element('div', { class: 'wide-table', tabindex: 0, role: 'region', 'aria-label': 'Servers' }, table));
 }
 
 export function overview(place, signal) {
-  const plots = PLOTS.map(plot);
-  const [kept, refused] = [element('tbody'), element('tbody')];
-  const since = element('p', { class: 'note' }, 'asking /metrics …');
-  const table = (title, body) => element('section', {}, element('h3', {}, title), element('table', {}, body));
+  const plots = PLOTS.map(([title, , unit, about]) => plot(title, unit, about));
+  const tables = TABLES.map(table);
+  const since = element('p', { class: 'note', role: 'status' }, 'asking /metrics …');
   place.append(
     element('h2', {}, 'Overview'),
     since,
     element('div', { class: 'plots' }, ...plots.map(({ figure }) => figure)),
-    element('div', { class: 'two' }, table('Kept for clients, by kind', kept), table('Turned away since the start, by reason', refused)),
+    element('div', { class: 'two' }, ...tables.map(({ part }) => part)),
+    element('h3', {}, 'This server'),
+    servers(signal),
   );
   const show = async () => {
     try {
       const now = await look();
-      plots.forEach(({ draw }) => draw());
-      kept.replaceChildren(...rows(now, 'letshare_kept_bytes', 'kind', bytes));
-      refused.replaceChildren(...rows(now, 'letshare_refused_requests_total', 'reason', count));
-      since.textContent = `running for ${Math.round(total(now, 'letshare_uptime_seconds'))} s, ${total(now, 'letshare_open_descriptors')} of ${total(now, 'letshare_allowed_descriptors')} files open`;
+      plots.forEach(({ figure, draw }, index) => {
+        const needs = PLOTS[index][4];
+        figure.hidden = needs !== undefined && !now.has(needs);
+        draw(history.map(({ figures }) => figures[index]));
+      });
+      tables.forEach(({ draw }) => draw(now));
+      const told = `${total(now, 'letshare_open_descriptors')} of ${total(now, 'letshare_allowed_descriptors')} files open`;
+      const isUnused = !total(now, 'letshare_opened_connections_total') && !total(now, 'letshare_published_messages_total');
+      since.replaceChildren(...(isUnused ? ['Nobody has connected yet. ', element('a', { href: '#/try' }, 'Try it')] : [`The last ten minutes, every two seconds; ${told}.`]));
     } catch (error) {
       since.replaceChildren(fault(error));
     }

@@ -189,7 +189,7 @@ impl AblyConnection {
         let modes = attached.subscription.filter.modes;
         let sees_members = modes.has(Modes::PRESENCE_SUBSCRIBE);
         if attached.context == sync::ASKED {
-            self.send_members(&attachment.requested, &attached.members, transport);
+            self.send_members(channel, &attachment.requested, &attached.members, transport);
             return;
         }
         let has_presence = sees_members && !attached.members.is_empty();
@@ -211,10 +211,10 @@ impl AblyConnection {
         // All of it before anything else: clients judge leaves by whether they come before, between or
         // after the pages.
         if has_presence {
-            self.send_members(&attachment.requested, &attached.members, transport);
+            self.send_members(channel, &attachment.requested, &attached.members, transport);
         }
         if let Some(objects) = &attached.objects {
-            self.send_objects(&attachment.requested, objects, transport);
+            self.send_objects(channel, &attachment.requested, objects, transport);
         }
         if let Some(backlog) = attached.backlog {
             let (format, requested) = (self.format, attachment.requested.clone());

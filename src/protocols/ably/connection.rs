@@ -343,6 +343,9 @@ impl ProtocolHandler for AblyConnection {
     }
 
     fn credentials_changed(&mut self, transport: &mut TransportContext<'_>) {
+        if self.has_ended {
+            return;
+        }
         match self.shared.gate.check_app(&self.access.app) {
             Ok(()) => self.watch_revocation(transport),
             Err(fault) => self.fail(&fault, transport),

@@ -1,6 +1,10 @@
 //! Objects of channels (`docs/protocols/ably.md §10`): from object messages as a client wrote them to what is published, and
 //! OBJECT_SYNC, the objects as they are, page by page.
 
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
 use crate::{
     actors::transport::context::TransportContext,
     core::{
@@ -8,13 +12,14 @@ use crate::{
         objects::{Action, ObjectOperation, Snapshot},
     },
     error::{Fault, Found},
-    ids::Timestamp,
+    ids::{ChannelName, Timestamp},
     limits,
     protocols::ably::{
         connection::AblyConnection,
         endpoint::Settings,
         messages::{Publisher, claim, common_id},
-        wire::{ServerFrame, WireObject, format_of, object_pages},
+        sync::sync_broken,
+        wire::{ServerFrame, WireObject, format_of, object_page},
     },
 };
 
@@ -73,19 +78,23 @@ fn one(message: WireObject, publisher: &Publisher<'_>, now: Timestamp) -> Result
 }
 
 impl AblyConnection {
-    /// Sends the objects as they are, as the socket takes them: their pages are made once for all who attach meanwhile, and each
-    /// pays for them until then: later changes make others.
-    pub(super) fn send_objects(&self, channel: &str, objects: &Snapshot, transport: &mut TransportContext<'_>) {
-        let format = self.format;
-        let pages = objects.pages(format_of(format).slot(), |objects| object_pages(objects, format));
-        let (id, channel, timestamp) = (self.shared.next_sync_id(), channel.to_owned(), transport.now());
-        let bytes = pages.iter().map(|page| page.len()).sum();
-        let frames = (0..pages.len()).map(move |place| {
-            let is_last = place + 1 == pages.len();
-            let cursor = if is_last { format!("{id}:") } else { format!("{id}:{}", place + 1) };
-            let state = pages.get(place).map_or(&b"[]"[..], |page| page);
-            ServerFrame::ObjectSync { channel: &channel, cursor: &cursor, timestamp, state }.encode(format)
+    /// Sends the objects page by page as the socket takes them, as they are then: the operations of meanwhile follow, and have no
+    /// effect where they are in already.
+    pub(super) fn send_objects(
+        &self,
+        channel: &ChannelName,
+        requested: &ByteString,
+        objects: &Arc<Snapshot>,
+        transport: &mut TransportContext<'_>,
+    ) {
+        let (mut cursor, timestamp, format) = (self.cursor(), transport.now(), self.format);
+        let (name, mut from) = (requested.clone(), None);
+        transport.send_list(channel, objects, sync_broken(requested, format), move |objects: &Snapshot| {
+            let page = objects.page(from.as_ref(), format_of(format).slot(), |parts| object_page(parts, format));
+            from = page.next;
+            let cursor = cursor.next(from.is_none());
+            let frame = ServerFrame::ObjectSync { channel: &name, cursor: &cursor, timestamp, state: &page.bytes };
+            (frame.encode(format), from.is_none())
         });
-        transport.send_made(frames, bytes);
     }
 }

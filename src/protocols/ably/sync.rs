@@ -9,8 +9,10 @@ use crate::{
     actors::transport::context::{Attaching, TransportContext},
     core::{
         modes::Modes,
-        presence::{EncodedMembers, Member, MemberList},
+        presence::{Member, MemberList},
     },
+    error::Fault,
+    ids::ChannelName,
     limits,
     protocols::ably::{
         attach::Attachment,
@@ -24,31 +26,34 @@ use crate::{
 pub(super) const ASKED: Bytes = Bytes::from_static(b"sync");
 
 impl AblyConnection {
-    /// One page is sent at once; of more, each is written when the socket has taken the ones before it. All who are sent the same
-    /// members share the pages, and each pays for them meanwhile: later changes make others.
+    /// One page is sent at once. Of more, each is written when the socket has taken the ones before it, with the members as they
+    /// are then: what has changed meanwhile follows, and clients know what is newer (RTP2).
     pub(super) fn send_members(
         &self,
-        channel: &ByteString,
+        channel: &ChannelName,
+        requested: &ByteString,
         members: &Arc<MemberList>,
         transport: &mut TransportContext<'_>,
     ) {
-        // No `@` or `.` in a sync id (T42).
-        let (id, timestamp, format) = (self.shared.next_sync_id(), transport.now(), self.format);
-        let pages = pages_in(members, format);
-        let (count, bytes) = (pages.len(), pages.iter().map(|page| page.bytes.len()).sum());
-        let (channel, members) = (channel.clone(), Arc::clone(members));
-        let mut sent = 0;
-        let mut frames = (0..count).map(move |place| {
-            let page = &pages_in(&members, format)[place];
-            sent += page.len;
-            let cursor = if place + 1 == count { format!("{id}:") } else { format!("{id}:{sent}") };
-            let frame = ServerFrame::Sync { channel: &channel, cursor: Some(&cursor), timestamp, members: &page.bytes };
-            frame.encode(format)
-        });
-        match count {
-            1 => frames.next().into_iter().for_each(|frame| transport.send_frame(frame)),
-            _ => transport.send_made(frames, bytes),
+        let (mut cursor, timestamp, format) = (self.cursor(), transport.now(), self.format);
+        let (name, mut from) = (requested.clone(), None);
+        let mut page = move |members: &MemberList| {
+            let encode = |members: &[Arc<Member>]| encode_value(format, &items::members(members, format));
+            let page = members.page(from.as_ref(), format_of(format).slot(), encode);
+            from = page.next;
+            let cursor = cursor.next(from.is_none());
+            let frame = ServerFrame::Sync { channel: &name, cursor: Some(&cursor), timestamp, members: &page.bytes };
+            (frame.encode(format), from.is_none())
+        };
+        if members.is_one_page() {
+            transport.send_frame(page(members).0);
+        } else {
+            transport.send_list(channel, members, sync_broken(requested, format), page);
         }
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor { id: self.shared.next_sync_id(), place: 0 }
     }
 
     /// The client wants to know who is present, from the beginning. Asked for like a change of the
@@ -76,30 +81,21 @@ impl AblyConnection {
     }
 }
 
-fn pages_in(members: &MemberList, format: Format) -> &[EncodedMembers] {
-    members.pages(format_of(format).slot(), |members| encoded_pages(members, format))
+/// The `channelSerial` of the pages of one sync. No `@` or `.` in its id (T42).
+pub(super) struct Cursor {
+    id: u64,
+    place: usize,
 }
 
-fn encoded_pages(members: &[Arc<Member>], format: Format) -> Vec<EncodedMembers> {
-    let encoded = |page: &[Arc<Member>]| {
-        let bytes = encode_value(format, &items::members(page, format));
-        EncodedMembers { bytes, len: page.len() }
-    };
-    pages(members).into_iter().map(encoded).collect()
-}
-
-/// Cut so that no frame gets longer than clients can read (§1.4). At least one, if it is empty.
-fn pages(members: &[Arc<Member>]) -> Vec<&[Arc<Member>]> {
-    let mut pages = Vec::new();
-    let (mut first, mut bytes) = (0, 0);
-    for (place, member) in members.iter().enumerate() {
-        bytes += member.size();
-        let is_full = place - first >= limits::SYNC_PAGE_MEMBERS || bytes > limits::SYNC_PAGE_BYTES;
-        if is_full && place > first {
-            pages.push(&members[first..place]);
-            (first, bytes) = (place, member.size());
-        }
+impl Cursor {
+    /// Of the next page.
+    pub fn next(&mut self, is_last: bool) -> String {
+        self.place += 1;
+        if is_last { format!("{}:", self.id) } else { format!("{}:{}", self.id, self.place) }
     }
-    pages.push(&members[first..]);
-    pages
+}
+
+/// Instead of the rest, when the channel cannot tell it: the client attaches again (RTL13a).
+pub(super) fn sync_broken(channel: &str, format: Format) -> Bytes {
+    ServerFrame::Detached { channel, error: Some(&(&Fault::Busy).into()) }.encode(format)
 }

@@ -12,6 +12,8 @@
 //! | `chat participants` | group id, user who took part: of groups that were not made here | |
 //!
 //! A room's messages are counted by two counters, since counters only rise: stored and removed.
+//!
+//! The rows may be those of several nodes: what is written by what was read expects it to be so still, and is judged again if not.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -59,9 +61,9 @@ impl EmbeddedArchive {
         Self { store, clock, retention, locks: Arc::default(), readers: Readers::default() }
     }
 
-    /// What was stored under a sender's `client_id`, if that still counts.
-    fn known(&self, key: &[u8]) -> Result<Option<Message>, StoreError> {
-        let Some(value) = self.store.get(CLIENT_IDS, key)? else {
+    /// What was stored under a sender's `client_id`, whose row this is, if that still counts.
+    fn known(&self, row: Option<&[u8]>) -> Result<Option<Message>, StoreError> {
+        let Some(value) = row else {
             return Ok(None);
         };
         let ends = value.first_chunk().copied().map(u64::from_be_bytes);
@@ -69,7 +71,7 @@ impl EmbeddedArchive {
         if ends <= self.clock.now().millis() {
             return Ok(None);
         }
-        self.message(id_at_end(&value)?)
+        self.message(id_at_end(value)?)
     }
 
     /// None when it was removed a moment ago.
@@ -156,12 +158,17 @@ impl EmbeddedArchive {
                 continue;
             }
             locks.push(lock);
+            batch = batch.expect(CLIENT_IDS, row.key.clone(), value);
             batch = batch.cancel(CLIENT_IDS, row.key.clone()).remove(CLIENT_IDS, row.key.clone());
         }
         if locks.is_empty() {
             return Ok(false);
         }
-        self.store.commit_holding(batch, locks).await?;
+        match self.store.commit_holding(batch, locks).await {
+            // Another node has used one anew, or is at it: left to the next sweep.
+            Err(StoreError::Changed) => return Ok(false),
+            outcome => drop(outcome?),
+        }
         Ok(due.len() == limits::ARCHIVE_ROWS)
     }
 
@@ -180,6 +187,10 @@ impl EmbeddedArchive {
         }
         let rows = self.store.list(MESSAGES, &[], None, limits::ARCHIVE_ROWS)?;
         let mut batch = Batch::new();
+        // Of two nodes that do it, one does.
+        if let Some(row) = rows.first() {
+            batch = batch.expect(MESSAGES, row.key.clone(), Some(row.value.clone()));
+        }
         let (mut count, mut rooms) = (0, BTreeSet::new());
         for row in &rows {
             // Ids rise with time, so all behind a young one are young, too.
@@ -192,7 +203,10 @@ impl EmbeddedArchive {
                 .add(removed_from(&message.room), 1);
             rooms.insert(message.room);
         }
-        self.store.commit_holding(batch, lock).await?;
+        match self.store.commit_holding(batch, lock).await {
+            Err(StoreError::Changed) => return Ok(false),
+            outcome => drop(outcome?),
+        }
         for room in &rooms {
             self.remove_participants(room).await?;
         }
@@ -208,9 +222,11 @@ impl Archive for EmbeddedArchive {
             if let Some(client_id) = &message.client_id {
                 let key = user_key(message.from, client_id.as_bytes());
                 lock = Some(self.locks.lock(lock_key(CLIENT_IDS, &key)).await);
-                if let Some(known) = self.known(&key)? {
+                let row = self.store.get(CLIENT_IDS, &key)?;
+                if let Some(known) = self.known(row.as_deref())? {
                     return Ok(Inserted::Again(known));
                 }
+                batch = batch.expect(CLIENT_IDS, key.clone(), row);
                 let ends = message.created.millis().saturating_add(CLIENT_ID_WINDOW.as_millis() as u64);
                 let value = [&ends.to_be_bytes()[..], &message.id.to_bytes()].concat();
                 let ends = Timestamp::from_millis(ends);
@@ -222,10 +238,17 @@ impl Archive for EmbeddedArchive {
                 batch = batch.put(INBOX, user_key(message.to, &id.to_bytes()), []);
             }
             batch = batch.put(MESSAGES, id.to_bytes(), json(&message)?);
-            self.store.commit_holding(batch, lock).await?;
-            Ok(Inserted::New)
+            match self.store.commit_holding(batch, lock).await {
+                // Another node has stored it meanwhile.
+                Err(StoreError::Changed) => self.insert(message).await,
+                outcome => outcome.map(|_| Inserted::New),
+            }
         }
         .boxed()
+    }
+
+    fn find(&self, id: MessageId) -> Reading<'_, Option<Message>> {
+        std::future::ready(self.message(id)).boxed()
     }
 
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
@@ -251,11 +274,16 @@ impl Archive for EmbeddedArchive {
         async move {
             let key = user_key(user, &[]);
             let lock = self.locks.lock(lock_key(SEEN, &key)).await;
-            if self.read_seen(user)?.is_none_or(|known| known < message) {
-                let batch = Batch::new().put(SEEN, key, message.to_bytes());
-                self.store.commit_holding(batch, lock).await?;
+            let known = self.read_seen(user)?;
+            if known.is_some_and(|known| known >= message) {
+                return Ok(());
             }
-            Ok(())
+            let batch = Batch::new().expect(SEEN, key.clone(), known.map(|known| known.to_bytes().to_vec()));
+            let batch = batch.put(SEEN, key, message.to_bytes());
+            match self.store.commit_holding(batch, lock).await {
+                Err(StoreError::Changed) => self.set_seen(user, message).await,
+                outcome => outcome.map(drop),
+            }
         }
         .boxed()
     }
@@ -267,10 +295,34 @@ impl Archive for EmbeddedArchive {
             if let Some(known) = self.read_group(&group.id)? {
                 return Ok(known == group);
             }
-            let batch = Batch::new().put(GROUPS, group.id.as_str(), json(&group)?);
+            let batch = Batch::new().expect(GROUPS, group.id.as_str(), None);
+            let batch = batch.put(GROUPS, group.id.as_str(), json(&group)?);
             let put = |batch: Batch, member: &u64| batch.put(MEMBERS, user_key(*member, group.id.as_bytes()), []);
-            self.store.commit_holding(group.members.iter().fold(batch, put), lock).await?;
-            Ok(true)
+            match self.store.commit_holding(group.members.iter().fold(batch, put), lock).await {
+                Err(StoreError::Changed) => self.create_group(group).await,
+                outcome => outcome.map(|_| true),
+            }
+        }
+        .boxed()
+    }
+
+    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
+        let id = group.to_owned();
+        async move {
+            check_users(users.iter().copied())?;
+            let lock = self.locks.lock(lock_key(GROUPS, id.as_bytes())).await;
+            let Some(mut group) = self.read_group(&id)? else {
+                return Ok(());
+            };
+            let mut batch = Batch::new();
+            for user in users {
+                if !group.members.contains(&user) {
+                    group.members.push(user);
+                    batch = batch.put(MEMBERS, user_key(user, id.as_bytes()), []);
+                }
+            }
+            self.store.commit_holding(batch.put(GROUPS, id, json(&group)?), lock).await?;
+            Ok(())
         }
         .boxed()
     }

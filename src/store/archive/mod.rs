@@ -1,5 +1,5 @@
-//! The messages and groups of the chat protocol (`docs/protocols/chat.md §9`): [`embedded`] in the data file, or
-//! [`mongo`] in a database that others read, too. Both keep the same promises (tests/chat_archive).
+//! The messages and groups of the chat protocol (`docs/protocols/chat.md §9`): [`embedded`] in the data file or, by [`beside`],
+//! on the Redis of a cluster, or [`mongo`] in a database that others read, too. All keep the same promises (tests/chat_archive).
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::store::archive::id::{Ids, MessageId};
 use crate::{ids::Timestamp, store::StoreError};
 
+pub mod beside;
 pub mod embedded;
 mod id;
 #[cfg(feature = "mongo")]
@@ -84,6 +85,9 @@ pub trait Archive: Send + Sync {
     /// Stores a message; says so when it is safe.
     fn insert(&self, message: Message) -> Reading<'_, Inserted>;
 
+    /// The message that has this id.
+    fn find(&self, id: MessageId) -> Reading<'_, Option<Message>>;
+
     /// A page of a room's messages, the newest first; pages are counted from 1, and each has `size` of them.
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page>;
 
@@ -99,6 +103,9 @@ pub trait Archive: Send + Sync {
 
     /// Keeps a new group; false, and nothing is changed, when there is another one with this id.
     fn create_group(&self, group: Group) -> Reading<'_, bool>;
+
+    /// Adds members to a group that is there, behind those that it has.
+    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()>;
 
     fn group(&self, id: &str) -> Reading<'_, Option<Group>>;
 

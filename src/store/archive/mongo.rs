@@ -30,11 +30,13 @@ use crate::{
     },
 };
 
+mod collection;
 mod connection;
 mod documents;
 mod fault;
 mod indexes;
 
+pub use collection::collection;
 pub use connection::{ConnectFault, Server, Settings, options};
 use documents::{
     date, group_document, integer, message_document, object_id, read_group, read_group_id, read_message,
@@ -107,7 +109,7 @@ impl MongoArchive {
         .boxed()
     }
 
-    async fn find(&self, filter: Document) -> Result<Option<Message>, StoreError> {
+    async fn find_message(&self, filter: Document) -> Result<Option<Message>, StoreError> {
         self.messages.find_one(filter).await?.as_ref().map(read_message).transpose()
     }
 
@@ -125,7 +127,7 @@ impl MongoArchive {
                 Err(error) => return Err(error.into()),
             }
             // The driver sends a write again whose answer was lost.
-            if self.find(doc! { "_id": object_id(message.id) }).await? == Some(message.clone()) {
+            if self.find_message(doc! { "_id": object_id(message.id) }).await? == Some(message.clone()) {
                 return Ok(Inserted::New);
             }
             let Some(client_id) = &message.client_id else {
@@ -133,7 +135,7 @@ impl MongoArchive {
             };
             let same = doc! { "from_user_id": integer(message.from)?, "client_id": client_id };
             // None: it was taken away or forgotten meanwhile.
-            if let Some(known) = self.find(same).await? {
+            if let Some(known) = self.find_message(same).await? {
                 let until = known.created.millis() + CLIENT_ID_WINDOW.as_millis() as u64;
                 if until > self.clock.now().millis() {
                     return Ok(Inserted::Again(known));
@@ -148,6 +150,10 @@ impl MongoArchive {
 impl Archive for MongoArchive {
     fn insert(&self, message: Message) -> Reading<'_, Inserted> {
         self.call(|archive| async move { archive.put(message).await })
+    }
+
+    fn find(&self, id: MessageId) -> Reading<'_, Option<Message>> {
+        self.call(move |archive| async move { archive.find_message(doc! { "_id": object_id(id) }).await })
     }
 
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
@@ -208,6 +214,16 @@ impl Archive for MongoArchive {
                 Err(error) if is_duplicate(&error) => Ok(archive.find_group(&group.id).await?.as_ref() == Some(&group)),
                 Err(error) => Err(error.into()),
             }
+        })
+    }
+
+    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
+        let filter = doc! { "_id": group };
+        self.call(move |archive| async move {
+            let users: Vec<i64> = users.into_iter().map(integer).collect::<Result<_, _>>()?;
+            let add = doc! { "$addToSet": { "member_ids": { "$each": users } } };
+            archive.groups.update_one(filter, add).await?;
+            Ok(())
         })
     }
 

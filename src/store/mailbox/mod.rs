@@ -9,13 +9,15 @@
 //!
 //! The first is what is read at the start: the messages themselves stay on disk.
 //!
+//! So it is on one server; nodes of a cluster share their mailboxes otherwise ([`shared`]).
+//!
 //! The store answers from its own thread when a message is written. By then it may be out of its queue: its rows are
 //! removed behind it.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -31,10 +33,13 @@ use crate::{
 };
 
 mod queue;
+mod shared;
 mod unconfirmed;
 
 use queue::Disk;
 pub use queue::{Bounds, Full, Message, Payers, Put, Queue, Removed, UNTIL_READ, Waiting};
+use shared::Access;
+pub use shared::{Loaded, Posted, Sharing};
 pub use unconfirmed::Unconfirmed;
 
 /// Where the messages of a protocol are kept.
@@ -59,12 +64,19 @@ pub struct Mailboxes<O> {
     pub payers: Payers,
     all: Mutex<HashMap<Arc<str>, Arc<Mailbox<O>>>>,
     on_disk: AtomicU64,
+    /// How many all together may keep there.
+    bytes: usize,
+    /// None: they are this server's alone.
+    sharing: Option<Sharing>,
+    own: Weak<Self>,
 }
 
 /// The mailbox of one owner.
 pub struct Mailbox<O> {
     pub name: Arc<str>,
     contents: Mutex<Contents<O>>,
+    /// Only where nodes share it.
+    access: Option<Box<Access>>,
 }
 
 /// What is in a mailbox.
@@ -93,13 +105,35 @@ impl<O: Owner> Mailboxes<O> {
         bytes: usize,
         memory: &Account,
     ) -> Result<Arc<Self>, StoreError> {
-        let payers = Payers { all: Account::mailboxes(bytes), memory: memory.clone() };
-        let mailboxes = Self { store, tables, payers, all: Mutex::default(), on_disk: AtomicU64::new(0) };
+        let mailboxes = Self::new(store, tables, bytes, memory, None);
         for row in mailboxes.store.scan(tables.facts, b"", limits::MAILBOX_ROWS) {
             let damaged = || StoreError::damaged(format!("a row of {}", tables.facts));
             mailboxes.recall(&row?).ok_or_else(damaged)?;
         }
-        Ok(Arc::new(mailboxes))
+        Ok(mailboxes)
+    }
+
+    /// Those of a store that other nodes have as well: what waits is read when somebody comes for it.
+    pub fn of_nodes(
+        store: Arc<dyn Store>,
+        tables: Tables,
+        bytes: usize,
+        memory: &Account,
+        sharing: Sharing,
+    ) -> Arc<Self> {
+        Self::new(store, tables, bytes, memory, Some(sharing))
+    }
+
+    fn new(
+        store: Arc<dyn Store>,
+        tables: Tables,
+        bytes: usize,
+        memory: &Account,
+        sharing: Option<Sharing>,
+    ) -> Arc<Self> {
+        let payers = Payers { all: Account::mailboxes(bytes), memory: memory.clone() };
+        let (all, on_disk) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new_cyclic(|own| Self { store, tables, payers, all, on_disk, bytes, sharing, own: own.clone() })
     }
 
     fn recall(&self, row: &Row) -> Option<()> {
@@ -132,8 +166,13 @@ impl<O: Owner> Mailboxes<O> {
         if let Some(mailbox) = all.get(name) {
             return Arc::clone(mailbox);
         }
-        let contents = Contents { queue: Queue::default(), owner: O::new(name) };
-        let mailbox = Arc::new(Mailbox { name: name.into(), contents: Mutex::new(contents) });
+        let mut contents = Contents { queue: Queue::default(), owner: O::new(name) };
+        if self.sharing.is_some() {
+            contents.queue.share();
+        }
+        let access = self.sharing.is_some().then(Box::default);
+        let mailbox = Mailbox { name: name.into(), contents: Mutex::new(contents), access };
+        let mailbox = Arc::new(mailbox);
         all.insert(Arc::clone(&mailbox.name), Arc::clone(&mailbox));
         mailbox
     }
@@ -147,7 +186,7 @@ impl<O: Owner> Mailboxes<O> {
         self.all.lock().len()
     }
 
-    /// How many messages are on disk.
+    /// How many messages are on disk; where nodes share them, as of the last sweep.
     pub fn on_disk(&self) -> u64 {
         self.on_disk.load(Ordering::Relaxed)
     }
@@ -191,7 +230,8 @@ impl<O: Owner> Mailboxes<O> {
         for number in &numbers {
             if let Some((waiting, body)) = contents.queue.start_writing(*number) {
                 let key = NumberKey::new(&mailbox.name, *number);
-                batch = batch.put(self.tables.facts, key, facts(waiting)).put(self.tables.bodies, key, body);
+                let facts = facts(waiting.since, waiting.level, waiting.bytes(), &waiting.key);
+                batch = batch.put(self.tables.facts, key, facts).put(self.tables.bodies, key, body);
             }
         }
         drop(contents);
@@ -228,6 +268,12 @@ impl<O: Owner> Mailboxes<O> {
     /// These were read, or have to go.
     pub fn remove(&self, mailbox: &Mailbox<O>, numbers: impl IntoIterator<Item = u64>) {
         let mut contents = mailbox.lock();
+        if self.sharing.is_some() {
+            let numbers: Vec<u64> = numbers.into_iter().collect();
+            numbers.iter().for_each(|number| contents.queue.remove_anywhere(*number));
+            drop(contents);
+            return self.remove_rows(&mailbox.name, numbers);
+        }
         let removed = numbers.into_iter().filter_map(|number| contents.queue.remove(number)).collect();
         drop(contents);
         self.discard(mailbox, removed);
@@ -244,7 +290,9 @@ impl<O: Owner> Mailboxes<O> {
         // What is being written is removed when that is done.
         let written = removed.iter().filter(|(_, waiting)| waiting.disk == Disk::Written);
         let written: Vec<u64> = written.map(|(number, _)| *number).collect();
-        self.on_disk.fetch_sub(written.len() as u64, Ordering::Relaxed);
+        if self.sharing.is_none() {
+            self.on_disk.fetch_sub(written.len() as u64, Ordering::Relaxed);
+        }
         self.remove_rows(&mailbox.name, written);
     }
 
@@ -252,12 +300,20 @@ impl<O: Owner> Mailboxes<O> {
         if numbers.is_empty() {
             return;
         }
+        let gone = numbers.clone();
         let batch = numbers.into_iter().fold(Batch::new(), |batch, number| {
             let key = NumberKey::new(name, number);
             batch.remove(self.tables.facts, key).remove(self.tables.bodies, key)
         });
-        let done = |outcome: Result<_, StoreError>| {
-            if let Err(error) = outcome {
+        let settle = self.sharing.as_ref().and_then(|_| Some((self.own.upgrade()?, self.find(name)?, gone)));
+        let done = |outcome: Result<_, StoreError>| match (outcome, settle) {
+            (Ok(_), Some((mailboxes, mailbox, gone))) => {
+                mailbox.lock().queue.is_removed(&gone);
+                mailboxes.release(&mailbox);
+            }
+            (Ok(_), None) => {}
+            (Err(error), Some(_)) => tracing::debug!(%error, "messages that were read are removed later"),
+            (Err(error), None) => {
                 tracing::error!(%error, "messages that were read or were too old come again after a restart");
             }
         };
@@ -267,9 +323,9 @@ impl<O: Owner> Mailboxes<O> {
 
 const FACTS_BYTES: usize = 24;
 
-fn facts(waiting: &Waiting) -> Vec<u8> {
-    let numbers = [waiting.since.millis(), waiting.level.cast_unsigned(), waiting.bytes() as u64];
-    [numbers.map(u64::to_be_bytes).as_flattened(), waiting.key.as_bytes()].concat()
+fn facts(since: Timestamp, level: i64, bytes: usize, key: &str) -> Vec<u8> {
+    let numbers = [since.millis(), level.cast_unsigned(), bytes as u64];
+    [numbers.map(u64::to_be_bytes).as_flattened(), key.as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 //!
 //! [`Mailboxes`]: super::Mailboxes
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -114,6 +117,46 @@ pub struct Put {
 pub struct Queue {
     waiting: BTreeMap<u64, Waiting>,
     last: u64,
+    /// Only where nodes share what waits.
+    gone: Option<Box<Gone>>,
+}
+
+/// What was removed of a mailbox that nodes share, so that what was read of it before does not bring it back.
+#[derive(Debug, Default)]
+struct Gone {
+    /// Not yet out of the store.
+    numbers: BTreeSet<u64>,
+    removals: u64,
+    /// More waits than was taken in hand.
+    is_left: bool,
+}
+
+/// What has to go for a message, of what waits by level, number and bytes; none when it does not fit even so.
+pub(super) fn room_for(
+    message: &Message,
+    bounds: Bounds,
+    waiting: impl Iterator<Item = (i64, u64, usize)> + Clone,
+) -> Option<Vec<u64>> {
+    let (mut count, mut bytes) = (1, message.bytes);
+    for (_, _, of_one) in waiting.clone() {
+        count += 1;
+        bytes = bytes.saturating_add(of_one);
+    }
+    let is_over = |count, bytes| count > bounds.messages || bytes > bounds.bytes;
+    if !is_over(count, bytes) {
+        return Some(Vec::new());
+    }
+    let mut may_go: Vec<_> = waiting.filter(|(level, _, _)| *level <= message.level).collect();
+    may_go.sort_unstable();
+    let mut may_go = may_go.into_iter();
+    let mut gone = Vec::new();
+    while is_over(count, bytes) {
+        let (_, number, freed) = may_go.next()?;
+        count -= 1;
+        bytes -= freed;
+        gone.push(number);
+    }
+    Some(gone)
 }
 
 impl Queue {
@@ -123,7 +166,7 @@ impl Queue {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.gone.as_ref().is_none_or(|gone| gone.numbers.is_empty())
     }
 
     /// Whether a message with this key waits.
@@ -132,7 +175,7 @@ impl Queue {
     }
 
     /// What waits behind a number, the first first.
-    pub fn behind(&self, number: u64) -> impl Iterator<Item = (u64, &Waiting)> {
+    pub fn behind(&self, number: u64) -> impl Iterator<Item = (u64, &Waiting)> + Clone {
         let from = number.saturating_add(1);
         self.waiting.range(from..).map(|(number, waiting)| (*number, waiting))
     }
@@ -146,7 +189,8 @@ impl Queue {
     /// Puts a message in. What stands behind the number `on_way` counts as waiting; up to there everything is on its way
     /// to somebody.
     pub fn put(&mut self, message: Message, bounds: Bounds, on_way: u64, payers: &Payers) -> Result<Put, Full> {
-        let displaced = self.room_for(&message, bounds, on_way).ok_or(Full::Owner)?;
+        let waiting = self.behind(on_way).map(|(number, waiting)| (waiting.level, number, waiting.bytes()));
+        let displaced = room_for(&message, bounds, waiting).ok_or(Full::Owner)?;
         let gone = || displaced.iter().filter_map(|number| self.waiting.get(number));
         let freed = gone().map(Waiting::bytes).sum();
         let charge = payers.all.charge_instead(Kind::Mailbox, message.bytes, freed).map_err(|_| Full::All)?;
@@ -161,34 +205,73 @@ impl Queue {
         Ok(Put { number: self.last, displaced })
     }
 
-    /// What has to go for a message; none when it does not fit even so.
-    fn room_for(&self, message: &Message, bounds: Bounds, on_way: u64) -> Option<Vec<u64>> {
-        let (mut count, mut bytes) = (1, message.bytes);
-        for (_, waiting) in self.behind(on_way) {
-            count += 1;
-            bytes = bytes.saturating_add(waiting.bytes());
-        }
-        let is_over = |count, bytes| count > bounds.messages || bytes > bounds.bytes;
-        if !is_over(count, bytes) {
-            return Some(Vec::new());
-        }
-        let may_go = self.behind(on_way).filter(|(_, waiting)| waiting.level <= message.level);
-        let mut may_go: Vec<_> = may_go.map(|(number, waiting)| (waiting.level, number, waiting.bytes())).collect();
-        may_go.sort_unstable();
-        let mut may_go = may_go.into_iter();
-        let mut gone = Vec::new();
-        while is_over(count, bytes) {
-            let (_, number, freed) = may_go.next()?;
-            count -= 1;
-            bytes -= freed;
-            gone.push(number);
-        }
-        Some(gone)
-    }
-
     /// It was read, or has to go.
     pub fn remove(&mut self, number: u64) -> Option<Removed> {
-        self.waiting.remove_entry(&number)
+        let removed = self.waiting.remove_entry(&number);
+        if removed.is_some() {
+            self.note_gone(number);
+        }
+        removed
+    }
+
+    /// The same, whether or not it is in hand.
+    pub(super) fn remove_anywhere(&mut self, number: u64) {
+        self.waiting.remove(&number);
+        self.note_gone(number);
+    }
+
+    fn note_gone(&mut self, number: u64) {
+        if let Some(gone) = &mut self.gone {
+            gone.removals += 1;
+            gone.numbers.insert(number);
+        }
+    }
+
+    /// From now on it is what one of several nodes has in hand of what waits.
+    pub(super) fn share(&mut self) {
+        self.gone = Some(Box::default());
+    }
+
+    /// How often something was removed.
+    pub(super) fn removals(&self) -> u64 {
+        self.gone.as_ref().map_or(0, |gone| gone.removals)
+    }
+
+    /// What was removed and may still be in the store.
+    pub(super) fn gone(&self) -> Vec<u64> {
+        self.gone.iter().flat_map(|gone| gone.numbers.iter().copied()).collect()
+    }
+
+    /// The store has these no more.
+    pub(super) fn is_removed(&mut self, numbers: &[u64]) {
+        if let Some(gone) = &mut self.gone {
+            gone.numbers.retain(|number| !numbers.contains(number));
+        }
+    }
+
+    /// Whether more waits than was taken in hand.
+    pub fn is_left(&self) -> bool {
+        self.gone.as_ref().is_some_and(|gone| gone.is_left)
+    }
+
+    pub(super) fn note_left(&mut self, is_left: bool) {
+        if let Some(gone) = &mut self.gone {
+            gone.is_left = is_left;
+        }
+    }
+
+    /// It is in hand, or was.
+    pub(super) fn is_known(&self, number: u64) -> bool {
+        self.waiting.contains_key(&number) || self.gone.as_ref().is_some_and(|gone| gone.numbers.contains(&number))
+    }
+
+    /// It waits in the store, and for others.
+    pub(super) fn drop_from_hand(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        if let Some(gone) = &mut self.gone {
+            gone.removals += 1;
+        }
+        Some(waiting)
     }
 
     /// Removes everything.
@@ -198,7 +281,10 @@ impl Queue {
 
     /// Removes what was put in before a moment.
     pub fn expire(&mut self, before: Timestamp) -> Vec<Removed> {
-        self.waiting.extract_if(.., |_, waiting| waiting.since < before && waiting.since != UNTIL_READ).collect()
+        let is_old = |_: &u64, waiting: &mut Waiting| waiting.since < before && waiting.since != UNTIL_READ;
+        let expired: Vec<Removed> = self.waiting.extract_if(.., is_old).collect();
+        expired.iter().for_each(|(number, _)| self.note_gone(*number));
+        expired
     }
 
     /// The numbers of what is in memory only.

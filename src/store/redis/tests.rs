@@ -37,7 +37,7 @@ impl Drop for Server {
 /// The store of a protocol, once it can be reached.
 fn store(server: &Server, protocol: &str, deadline: Duration) -> RedisStore {
     let settings = redis::Settings::at(&format!("127.0.0.1:{}", server.1), Default::default(), 0);
-    let store = RedisStore::start(settings, None, deadline, Clock::system(), protocol).unwrap();
+    let store = RedisStore::start(settings, None, false, deadline, Clock::system(), protocol).unwrap();
     while store.cursor("none").is_err() {
         sleep(Duration::from_millis(20));
     }

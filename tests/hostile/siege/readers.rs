@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::{Siege, besiege, texts};
-use crate::support::{Http, ably::action, raw::Raw};
+use crate::support::{
+    Http,
+    ably::{action, flag},
+    raw::Raw,
+};
 
 const PAYLOAD: usize = 65_000;
 
@@ -103,8 +107,32 @@ async fn members_that_nobody_reads() {
             raw.attack(&frames).await;
             Some(raw)
         };
-        // Each of them has the server write a mebibyte of members twenty times.
-        let mut held = siege.some(super::OF_ONE_ADDRESS, attack).await;
+        let mut held = siege.crowd(attack).await;
+        held.push(keeper);
+        held
+    })
+    .await;
+}
+
+/// Objects of some mebibytes, that change between one attach and the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_nobody_reads() {
+    besiege(&[], async |siege| {
+        let mut keeper = siege.ably(0, "").await.expect("a place");
+        let attach = json!({"action": action::ATTACH, "channel": "things", "flags": flag::OBJECT_SUBSCRIBE | flag::OBJECT_PUBLISH});
+        let set = |number: u64, key: String, size: usize| {
+            let operation = json!({"action": 1, "objectId": "root", "mapSet": {"key": key, "value": {"string": "x".repeat(size)}}});
+            json!({"action": action::OBJECT, "channel": "things", "msgSerial": number, "state": [{"operation": operation}]})
+        };
+        keeper.flood(&texts([attach.clone()])).await;
+        keeper.flood(&texts((0..64).map(|number| set(number, format!("k{number}"), 60_000)))).await;
+        let frames = texts((0..20).flat_map(|number| [attach.clone(), set(number, "changing".to_owned(), 10)]));
+        let attack = async |number| {
+            let mut raw = siege.narrow_ably(number).await?;
+            raw.attack(&frames).await;
+            Some(raw)
+        };
+        let mut held = siege.crowd(attack).await;
         held.push(keeper);
         held
     })

@@ -20,15 +20,25 @@ async function sha256(bytes) {
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** LiveObjects, whose bundle a page loads beside that of the SDK. */
+function liveObjects() {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    Object.assign(script, { src: '/objects.js', onload: () => resolve(globalThis.AblyLiveObjectsPlugin), onerror: reject });
+    document.head.append(script);
+  });
+}
+
 globalThis.Client = class {
   heard = [];
   #waiting = new Set();
 
-  async connect(options, channel) {
+  async connect({ withObjects, ...options }, channel) {
     this.options = options;
+    if (withObjects) options.plugins = await liveObjects();
     // The older version gives promises only to whoever asks for them.
     this.ably = new (Ably.Realtime.Promise ?? Ably.Realtime)(options);
-    this.channel = this.ably.channels.get(channel);
+    this.channel = this.ably.channels.get(channel, withObjects && { modes: ['SUBSCRIBE', 'OBJECT_SUBSCRIBE', 'OBJECT_PUBLISH'] });
     await this.channel.subscribe((message) => {
       this.heard.push(message);
       for (const look of this.#waiting) look();
@@ -75,6 +85,33 @@ globalThis.Client = class {
   async hashOf(many) {
     await this.names(many);
     return sha256(await new Blob(this.heard.map(({ data }) => data)).arrayBuffer());
+  }
+
+  /** Gives the channel a counter. */
+  async setCounter(key) {
+    await (await this.channel.object.get()).set(key, this.options.plugins.LiveCounter.create(0));
+  }
+
+  /** Increments a counter so often; half way its transport breaks. */
+  async increment(key, many) {
+    const root = await this.channel.object.get();
+    const results = [];
+    for (let n = 0; n < many; n += 1) {
+      results.push(root.get(key).increment(1));
+      if (n === many / 2) this.ably.connection.connectionManager.activeProtocol.getTransport().disconnect();
+      await new Promise((next) => setTimeout(next, 2));
+    }
+    await Promise.all(results);
+  }
+
+  /** What a counter is, once it is this; or after a while. */
+  async counted(key, expected) {
+    const root = await this.channel.object.get();
+    const value = () => root.get(key).value();
+    for (const until = Date.now() + 20_000; value() !== expected && Date.now() < until; ) {
+      await new Promise((next) => setTimeout(next, 20));
+    }
+    return value();
   }
 
   async present() {

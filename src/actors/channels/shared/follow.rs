@@ -180,6 +180,10 @@ impl Channel {
     fn log_was_read(&mut self, read: Result<(), Fault>, ctx: &mut Context<Self>) {
         if let Some(shared) = &mut self.shared {
             shared.held.awaits_log = false;
+            for asker in mem::take(&mut shared.held.requests) {
+                // The request may have ended.
+                let _ = asker.send(read.clone());
+            }
         }
         self.release_held(ctx);
         self.resume_line(read, ctx);
@@ -205,9 +209,23 @@ impl Channel {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
         (shared.is_joining, shared.is_away) = (true, true);
         shared.log.tally().broke();
+        let (log, name, head) = (shared.log.clone(), self.state.name().clone(), shared.chain.head());
         let channel = ctx.address();
-        let told = Box::new(move |joined| channel.do_send(Rejoined(joined)));
-        shared.log.join(self.state.name(), Some(shared.chain.head()), hears(ctx.address()), told);
+        let join = move |kept: Result<(), StoreError>| {
+            let told = Box::new({
+                let channel = channel.clone();
+                move |joined| channel.do_send(Rejoined(joined))
+            });
+            match kept {
+                Ok(()) => log.join(&name, Some(head), hears(channel), told),
+                Err(error) => told(Err(error)),
+            }
+        };
+        // A log that has lost its objects is to have them again before anybody reads them.
+        match self.state.object_changes(true) {
+            Some(all) => self.worker.broker.log.keep_objects(self.state.name(), &all, Box::new(join)),
+            None => join(Ok(())),
+        }
         self.release_held(ctx);
     }
 
@@ -349,12 +367,15 @@ impl Handler<Rejoined> for Channel {
                 tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
                 // Nobody here has seen anything of another life of the log.
                 let is_new = head.epoch() != shared.chain.head().epoch();
-                shared.chain = Chain::new(head);
+                let app = self.worker.broker.accounts.app(self.state.name().app());
+                shared.chain = Chain::new(head, Some(app));
                 shared.judged = judged;
                 self.log = log;
                 let elsewhere = shared.seating.learn(shared.log.node(), counts);
                 shared.seating.forget_told();
                 self.state.set_elsewhere(elsewhere);
+                self.state.forget_objects();
+                self.is_unkept = false;
                 let lost = self.state.restore(now.uptime, members);
                 let breaks = self.state.restart(head, if is_new { floor } else { head }, Gap::Expired);
                 self.carry_out(breaks, ctx);
@@ -372,7 +393,7 @@ impl Handler<Rejoined> for Channel {
             }
             Err(error) => {
                 tracing::debug!(%error, "a channel cannot be joined anew yet");
-                self.resume_line(Err(Fault::Busy), ctx);
+                self.log_was_read(Err(Fault::Busy), ctx);
                 ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.rejoin(ctx));
             }
         }

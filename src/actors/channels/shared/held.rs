@@ -3,12 +3,20 @@
 use std::collections::VecDeque;
 
 use actix::{Context, Handler, Message};
+use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::{
-    actors::channels::{channel::Channel, undone::Command},
-    core::command::{Attach, Start},
+    actors::{
+        accounts::{Charge, Full, Kind},
+        channels::{channel::Channel, undone::Command},
+    },
+    core::{
+        command::{Attach, Publish, Start},
+        serial::Serial,
+    },
     error::Fault,
+    limits,
 };
 
 #[derive(Default)]
@@ -19,6 +27,8 @@ pub(super) struct Held {
     pub awaits_log: bool,
     /// It came when the log was being read already.
     pub asks_again: bool,
+    /// Requests that wait until the log was read.
+    pub requests: Vec<oneshot::Sender<Result<(), Fault>>>,
     /// They are being carried out: none of them is held again.
     is_releasing: bool,
 }
@@ -28,6 +38,8 @@ type HeldCommand = dyn FnOnce(&mut Channel, &mut Context<Channel>);
 struct Waiting {
     needs_seat: bool,
     carry_out: Box<HeldCommand>,
+    /// Pays for a publish.
+    _charge: Option<Charge>,
 }
 
 impl Held {
@@ -37,10 +49,14 @@ impl Held {
 }
 
 impl Shared {
-    /// The position is one of this log that is not here yet: its client has been at another node.
-    fn is_behind(&self, start: &Start) -> bool {
+    /// The position is one of this log that is not here yet: who names it has been at another node.
+    pub(super) fn is_behind(&self, position: Serial) -> bool {
         let head = self.chain.head();
-        matches!(start, Start::After(Some(after)) if after.epoch() == head.epoch() && after.place() > head.place())
+        position.epoch() == head.epoch() && position.place() > head.place()
+    }
+
+    fn starts_ahead(&self, start: &Start) -> bool {
+        matches!(start, Start::After(Some(after)) if self.is_behind(*after))
     }
 
     /// Where an attachment begins now that the log was read: a position that is not in it is none.
@@ -48,7 +64,7 @@ impl Shared {
     /// # Errors
     /// It could not be read.
     pub fn judge(&self, start: Start) -> Result<Start, Fault> {
-        match self.is_behind(&start) {
+        match self.starts_ahead(&start) {
             true if self.is_away => Err(Fault::Busy),
             true => Ok(Start::After(None)),
             false => Ok(start),
@@ -68,10 +84,31 @@ impl Channel {
         M: Message<Result = ()> + 'static,
         Self: Handler<M, Result = ()>,
     {
-        self.hold_for(command, false);
+        self.hold_for(command, false, None);
     }
 
-    fn hold_for<M>(&mut self, command: M, needs_seat: bool)
+    /// The same of a publish, which the app pays for: what is published meanwhile is as much as its senders like.
+    pub(in crate::actors::channels) fn hold_publish(&mut self, command: Command<Publish>) {
+        let cost = command.body.as_ref().map_or(0, |publish| publish.body.cost());
+        match self.room_for_publish(cost) {
+            Ok(charge) => self.hold_for(command, false, Some(charge)),
+            Err(fault) => {
+                if let Some(reply) = self.begin(command).and_then(|publish| publish.reply) {
+                    self.conclude(reply, Err(fault));
+                }
+            }
+        }
+    }
+
+    fn room_for_publish(&self, cost: usize) -> Result<Charge, Fault> {
+        if self.shared.as_ref().is_some_and(|shared| shared.held.commands.len() >= limits::CHANNEL_HELD) {
+            return Err(Fault::Busy);
+        }
+        let account = self.worker.broker.accounts.app(self.state.name().app());
+        account.charge(Kind::Inbound, cost).map_err(Full::to_fault)
+    }
+
+    fn hold_for<M>(&mut self, command: M, needs_seat: bool, _charge: Option<Charge>)
     where
         M: Message<Result = ()> + 'static,
         Self: Handler<M, Result = ()>,
@@ -80,8 +117,22 @@ impl Channel {
             let carry_out = Box::new(move |channel: &mut Self, ctx: &mut Context<Self>| {
                 Self::handle(channel, command, ctx);
             });
-            shared.held.commands.push_back(Waiting { needs_seat, carry_out });
+            shared.held.commands.push_back(Waiting { needs_seat, carry_out, _charge });
         }
+    }
+
+    /// Whether everything is here that the log has now, when that is known.
+    pub(in crate::actors::channels) fn look_at_log(
+        &mut self,
+        ctx: &Context<Self>,
+    ) -> oneshot::Receiver<Result<(), Fault>> {
+        let (asker, known) = oneshot::channel();
+        if let Some(shared) = &mut self.shared {
+            shared.held.requests.push(asker);
+            shared.held.asks_again = true;
+            self.ask_log(ctx);
+        }
+        known
     }
 
     /// An attach may have to wait until the log has been read, or has given a seat; none: it waits.
@@ -96,14 +147,14 @@ impl Channel {
         }
         let needs_seat = attach.rules.is_some() && !self.state.is_attached(attach.id);
         let wants_seat = needs_seat && self.state.counted() >= shared.seating.seats();
-        let is_behind = shared.is_behind(&attach.start);
+        let is_behind = shared.starts_ahead(&attach.start);
         if shared.held.commands.is_empty() && !is_behind && !wants_seat {
             return Some(command);
         }
         shared.held.asks_again |= is_behind;
         shared.held.awaits_log |= is_behind;
         let cap = attach.rules.as_ref().map_or(0, |rules| rules.cap());
-        self.hold_for(command, needs_seat);
+        self.hold_for(command, needs_seat, None);
         if is_behind {
             self.ask_log(ctx);
         }
@@ -123,7 +174,8 @@ impl Channel {
             }
             let Some(waiting) = shared.held.commands.pop_front() else { return };
             shared.held.is_releasing = true;
-            (waiting.carry_out)(self, ctx);
+            let Waiting { carry_out, _charge, .. } = waiting;
+            carry_out(self, ctx);
             if let Some(shared) = &mut self.shared {
                 shared.held.is_releasing = false;
             }

@@ -74,6 +74,7 @@ impl Channel {
                 is_due.then(|| self.state.leave_draft(*connection)).flatten()
             }
             Some(Task::Adopt(connection)) => self.state.adoption_draft(*connection),
+            Some(Task::Delete(objects)) => self.state.deletion_draft(objects.clone()),
             Some(Task::Enter(lost)) => self.state.entry_draft(lost.clone()),
             Some(Task::Reap { node, is_read: false }) => {
                 let node = *node;
@@ -125,6 +126,15 @@ impl Channel {
         self.settle_task(task, outcome);
     }
 
+    /// The line waits until the log was read.
+    fn fall_behind(&mut self, ctx: &Context<Self>) {
+        if let Some(shared) = &mut self.shared {
+            shared.held.asks_again = true;
+        }
+        self.operations.is_behind = true;
+        self.ask_log(ctx);
+    }
+
     /// The line goes on if it waits for this; `read`: what it was judged by too little was read since, or could not be.
     pub(super) fn resume_line(&mut self, read: Result<(), Fault>, ctx: &mut Context<Self>) {
         if mem::take(&mut self.operations.is_behind) {
@@ -170,21 +180,22 @@ impl Handler<Appended> for Channel {
                 if !entry.is_empty() {
                     self.count_published(&entry);
                 }
-                let published = Published::of(&entry);
+                let (published, is_of_objects) = (Published::of(&entry), !entry.objects().is_empty());
                 self.kept(previous, entry, ctx);
+                if is_of_objects {
+                    self.keep_objects(false, ctx);
+                }
                 self.finish_first(Ok(published));
                 self.go_on_in_line(ctx);
                 self.note_use(ctx);
             }
+            // It is answered when it is here, so that what it has done can be told.
+            Ok(Told::Again(published)) if shared.is_behind(published.serial) => self.fall_behind(ctx),
             Ok(Told::Again(published)) => {
                 self.finish_first(Ok(published));
                 self.go_on_in_line(ctx);
             }
-            Ok(Told::Behind) => {
-                shared.held.asks_again = true;
-                self.operations.is_behind = true;
-                self.ask_log(ctx);
-            }
+            Ok(Told::Behind) => self.fall_behind(ctx),
             Ok(Told::Bare) => {
                 self.operations.is_bare = true;
                 self.go_on_in_line(ctx);

@@ -141,6 +141,10 @@ fn a_token_in_an_envelope() {
         assert_eq!(access.user_claim("a"), None, "nobody has checked that claim");
         assert_eq!(authority.token_at(&envelope, later(MINUTE)).unwrap_err(), Fault::TokenExpired);
     }
+    let jwt = jwt(ROOT, &json!({"x-ably-clientId": "bob"}));
+    let around = signed(&json!({"alg": "HS256"}), &json!({"exp": NOW_S + 60, "x-ably-token": jwt}), "x");
+    let access = authority.token(&around).unwrap();
+    assert_eq!((access.client_id.as_str(), access.expires), (Some("bob"), Some(later(MINUTE))));
     let long = signed(&json!({"alg": "HS256"}), &json!({"exp": NOW_S + 86_400, "x-ably-token": inner}), "x");
     assert_eq!(authority.token(&long).unwrap().expires, Some(later(10 * MINUTE)));
 }

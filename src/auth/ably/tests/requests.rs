@@ -114,7 +114,7 @@ fn what_is_wrong_with_a_request_is_told_in_order() {
         (at(NOW.millis() - two_minutes - 1), 40104),
         (at(NOW.millis() + two_minutes + 1), 40104),
         (request("", "", "", "soon", NONCE), 40003),
-        (request("", "", "", &now(), "too short"), 40003),
+        (request("", "", "", &now(), ""), 40003),
         (request("0", "", "", &now(), "nonce of ttl 0....1"), 40003),
         (request("-1", "", "", &now(), "nonce of ttl -1...1"), 40003),
         (request("1.5", "", "", &now(), "nonce of ttl 1.5..1"), 40003),
@@ -130,6 +130,8 @@ fn what_is_wrong_with_a_request_is_told_in_order() {
         assert_eq!(code(&authority, &request), expected, "{request}");
     }
     assert_eq!(TokenRequest::from_json(b"{").unwrap_err().ably_code(), 40001);
+    // ably-ruby's suite has one of 14 characters.
+    assert!(send(&authority, &request("", "", "", &now(), "samenonce_json")).is_ok());
     let mut empty = request("", "", "", &now(), "nonce of the client id");
     empty["clientId"] = json!("");
     assert_eq!(code(&authority, &empty), 40012);

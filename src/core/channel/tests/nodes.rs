@@ -142,7 +142,7 @@ impl Node {
     fn join(id: NodeId, model: &Model, now: Now) -> Self {
         let state = ChannelState::shared("c".into(), model.head(), new_members());
         let window = Window::new(model.life.epoch());
-        let chain = Chain::new(model.head());
+        let chain = Chain::new(model.head(), None);
         let (line, flying, pushed) = (VecDeque::new(), None, Vec::new());
         let mut node = Self { id, state, chain, judged: (0, 0), window, line, flying, pushed };
         node.begin(model, now);
@@ -151,7 +151,7 @@ impl Node {
 
     /// Takes the log up where it stands.
     fn begin(&mut self, model: &Model, now: Now) {
-        self.chain = Chain::new(model.head());
+        self.chain = Chain::new(model.head(), None);
         self.judged = model.judged;
         self.window = Window::new(model.life.epoch());
         for linked in &model.entries {

@@ -8,10 +8,12 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::Groups;
 use crate::{
     core::message::EntryId,
+    engines::redis,
     ids::ClientId,
     older::group::{
         code::Code,
         message::{GroupMessage, group_channel, to_json},
+        repository::Numbers,
         streams::{Event, Receipt, Received},
     },
 };
@@ -22,15 +24,15 @@ impl Groups {
         let Some(Ok(mut inbox)) = self.inbox.as_ref().map(AsyncMutex::try_lock) else {
             return;
         };
-        while let Some(Received { event, receipt }) = inbox.recv().await {
-            self.hear(event, receipt).await;
+        while let Some(Received { event, id, receipt }) = inbox.recv().await {
+            self.hear(event, id, receipt).await;
         }
     }
 
     /// Without `receipt.done()` it comes again: what the disk did not take.
-    async fn hear(self: &Arc<Self>, event: Event, receipt: Receipt) {
+    async fn hear(self: &Arc<Self>, event: Event, id: redis::EntryId, receipt: Receipt) {
         let (change, heard) = match event {
-            Event::Message(message) => return self.hear_message(message, receipt),
+            Event::Message(message) => return self.hear_message(message, id, receipt),
             Event::Notification(notification) => {
                 if !self.is_echo(&notification) {
                     self.show_notification(&notification);
@@ -58,9 +60,9 @@ impl Groups {
         receipt.done();
     }
 
-    /// A message that was sent elsewhere: kept here as well, so that history and resuming are the same on every
-    /// instance.
-    fn hear_message(self: &Arc<Self>, message: GroupMessage, receipt: Receipt) {
+    /// A message that was sent elsewhere, or, where the stream orders them, by one of our clients: kept here as well, so that
+    /// history and resuming are the same on every instance.
+    fn hear_message(self: &Arc<Self>, message: GroupMessage, at: redis::EntryId, receipt: Receipt) {
         // Not done, it comes again, and what is behind it after it.
         if self.deliveries.is_full(&group_channel(&message.group_id)) {
             return;
@@ -70,13 +72,14 @@ impl Groups {
         // Noted before it is looked for: between the two it could have come to disk.
         match self.storing.lock().entry(id.clone()) {
             // On its way there, which may fail: it comes again.
-            Entry::Occupied(_) => return,
-            Entry::Vacant(free) => free.insert(Vec::new()),
-        };
+            Entry::Occupied(known) if known.get().is_written => return,
+            known => known.or_default().is_written = true,
+        }
         let known = self.read(self.repository.find(&id));
         if known == Ok(None) && is_member_here {
             let groups = Arc::clone(self);
-            return self.store(&message, json, None, move |outcome| {
+            let number = self.is_ordered().then(|| Numbers::of(at));
+            return self.store(&message, json, None, number, move |outcome| {
                 groups.settle(&id, &outcome);
                 if outcome.is_ok() {
                     receipt.done();

@@ -122,7 +122,7 @@ impl Groups {
         is_ours: bool,
     ) -> Result<(usize, Commit), Code> {
         // Before the other locks: sending holds it while it hands messages in.
-        let joined_after = self.numbers.lock().last();
+        let joined_after = self.last_number();
         let _changing = self.changing.lock();
         let mut membership = self.membership.write();
         let before = membership.get(group).map(|group| group.info.clone());
@@ -134,6 +134,8 @@ impl Groups {
             Some(_) => membership.may_put(group)?,
         }
         membership.may_add(group, enrolments.iter().map(|enrolment| &*enrolment.user))?;
+        let members = enrolments.iter().map(|Enrolment { user, name, avatar }| [&**user, &**name, &**avatar]);
+        membership.reserve(group, written.as_ref(), members)?;
         let mut batch = Batch::new();
         if let Some(info) = &written {
             membership.put(group, info.clone());

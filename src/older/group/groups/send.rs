@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::{AnswerTo, Delivery, Groups};
+use super::{AnswerTo, Delivery, Groups, Storing};
 use crate::{
     config::AckMode,
     core::{
@@ -45,6 +45,10 @@ impl Groups {
         if let Some(sender) = self.membership.read().member(&message.group_id, &message.sender_id) {
             (message.sender_name, message.sender_avatar) = (sender.name.clone(), sender.avatar.clone());
         }
+        let bus = self.bus.as_ref();
+        if bus.is_some_and(|bus| bus.is_ordered() && !bus.is_up()) {
+            return Err(Code::NotStored);
+        }
         message.created_at = self.seconds();
         let is_fast = self.settings.ack_mode == AckMode::Fast;
         let id = {
@@ -56,11 +60,11 @@ impl Groups {
                 let day = self.clock.now().millis() / DAY_MILLIS;
                 let ids = [day.saturating_sub(1), day].map(|day| message_id(&digest, day));
                 for id in &ids {
-                    if let Some(waiting) = storing.get_mut(id) {
+                    if let Some(known) = storing.get_mut(id) {
                         if is_fast {
                             return Ok(Sent::Now(id.clone()));
                         }
-                        waiting.push(answer);
+                        known.waiting.push(answer);
                         return Ok(Sent::Later);
                     }
                 }
@@ -70,15 +74,18 @@ impl Groups {
                 let [_, today] = ids;
                 today
             };
-            storing.insert(id.clone(), if is_fast { Vec::new() } else { vec![answer] });
+            let waiting = if is_fast { Vec::new() } else { vec![answer] };
+            storing.insert(id.clone(), Storing { waiting, is_written: !self.is_ordered() });
             id
         };
         message.message_id.clone_from(&id);
         let json = ByteString::from(to_json(&message));
-        match self.bus.as_ref().map(|bus| bus.message(json.to_string(), &id)).transpose() {
+        match bus.map(|bus| bus.message(json.to_string(), &id)).transpose() {
+            // It is stored when it comes back, in the order that it has then.
+            Ok(Some(outgoing)) if self.is_ordered() => outgoing.send(),
             Ok(outgoing) => {
                 let (groups, id) = (Arc::clone(self), id.clone());
-                self.store(&message, json, outgoing, move |outcome| groups.settle(&id, &outcome));
+                self.store(&message, json, outgoing, None, move |outcome| groups.settle(&id, &outcome));
             }
             Err(error) => {
                 if let Some(more) = self.warning.allows(&self.clock) {
@@ -103,20 +110,21 @@ impl Groups {
         self.repository.seen(digest)
     }
 
-    /// Writes a message and publishes it after the commit; `done` comes before that, so that its sender knows by its id what
+    /// Writes a message, under a new number or one that it has, and publishes it after the commit; `done` comes before that, so that its sender knows by its id what
     /// then comes to it as to the others.
     pub(super) fn store(
         self: &Arc<Self>,
         message: &GroupMessage,
         json: ByteString,
         outgoing: Option<Outgoing>,
+        number: Option<u64>,
         done: impl FnOnce(Result<(), Code>) + Send + 'static,
     ) {
         let (came, channel, sender) =
             (self.clock.uptime(), group_channel(&message.group_id), ClientId::new(&*message.sender_id));
         let content = json.clone();
         let put = |batch, number| repository::put_message(batch, number, message, &json);
-        drop(self.commit_numbered(put, outgoing, move |groups, number, outcome| {
+        let then = move |groups: &Arc<Self>, number, outcome: Result<(), &StoreError>| {
             let outcome = outcome.map_err(|error| groups.not_stored(error));
             let is_stored = outcome.is_ok();
             done(outcome);
@@ -129,7 +137,11 @@ impl Groups {
                 let id = EntryId::Frame { connection: groups.publisher, msg_serial: number };
                 groups.publish(channel, sender, content, id);
             }
-        }));
+        };
+        drop(match number {
+            None => self.commit_numbered(put, outgoing, then),
+            Some(number) => self.commit_at(number, put, then),
+        });
     }
 
     /// Brings the JSON of a message to the channel of its group.
@@ -140,8 +152,8 @@ impl Groups {
 
     /// A message is on disk, or is not: answers those who have sent it.
     pub(super) fn settle(&self, id: &str, outcome: &Result<(), Code>) {
-        let waiting = self.storing.lock().remove(id);
-        for answer in waiting.iter().flatten() {
+        let settled = self.storing.lock().remove(id).unwrap_or_default();
+        for answer in &settled.waiting {
             self.answer(answer, id, outcome);
         }
     }

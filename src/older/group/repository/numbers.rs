@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::HOURS;
-use crate::{ids::Timestamp, store::Batch};
+use crate::{engines::redis::EntryId, ids::Timestamp, store::Batch};
 
 /// The cursor of a number that none which was given has reached.
 pub(super) const LAST: &str = "group last";
@@ -31,6 +31,11 @@ impl Numbers {
         Self { last: reserved, reserved, hours: hours.into_iter().collect() }
     }
 
+    /// That of a message which stands there in the stream of all instances.
+    pub fn of(entry: EntryId) -> u64 {
+        entry.millis.saturating_mul(PER_MILLI) + entry.sequence.min(PER_MILLI - 1)
+    }
+
     /// No message or notification has a greater one.
     pub const fn last(&self) -> u64 {
         self.last
@@ -38,7 +43,7 @@ impl Numbers {
 
     /// The next number. `batch`, which writes what it names, also sees that a later start goes on behind it.
     pub fn give(&mut self, now: Timestamp, batch: Batch) -> (u64, Batch) {
-        let number = (self.last + 1).max(now.millis() * PER_MILLI);
+        let number = (self.last + 1).max(Self::first_of(now));
         self.last = number;
         let batch = if number < self.reserved { batch } else { batch.set_cursor(LAST, reservation(number)) };
         (number, batch)
@@ -49,6 +54,11 @@ impl Numbers {
         if number >= self.reserved {
             self.reserved = reservation(number);
         }
+    }
+
+    /// The first number of a moment.
+    pub const fn first_of(moment: Timestamp) -> u64 {
+        moment.millis() * PER_MILLI
     }
 
     /// About when a number was given; long ago when an earlier version did.

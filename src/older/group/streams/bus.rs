@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     clock::{Clock, OncePerSecond},
-    engines::redis::{self, Redis, RedisError},
+    engines::redis::{self, EntryId, Redis, RedisError},
     older::group::{
         message::{Notification, uuid},
         streams::{
@@ -41,12 +41,14 @@ pub struct Settings {
     pub lease: Duration,
     /// What an instance took to do once and has not done after so long, another takes over.
     pub claim_after: Duration,
+    /// Messages come back to the instance that wrote them: all take them in the order of the stream.
+    pub is_ordered: bool,
 }
 
 impl Settings {
     /// With a lease of 15 s, and 30 s to store a notification.
     pub const fn new(redis: redis::Settings) -> Self {
-        Self { redis, lease: Duration::from_secs(15), claim_after: Duration::from_secs(30) }
+        Self { redis, lease: Duration::from_secs(15), claim_after: Duration::from_secs(30), is_ordered: false }
     }
 }
 
@@ -71,6 +73,7 @@ pub struct Instance {
     pub clock: Clock,
     pub lease: Duration,
     pub claim_after: Duration,
+    pub is_ordered: bool,
     pub counts: Counts,
     pub warning: OncePerSecond,
 }
@@ -98,6 +101,7 @@ struct Inner {
     queue: Arc<Queue>,
     presence: Arc<Presence>,
     is_reading: watch::Receiver<bool>,
+    began: EntryId,
     /// Aborted when it is dropped.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -116,9 +120,11 @@ impl Bus {
     ) -> Result<Self, StoreError> {
         let queue = Queue::load(store.clone())?;
         let positions = Positions::load(store)?;
-        let Settings { redis, lease, claim_after } = settings;
+        let Settings { redis, lease, claim_after, is_ordered } = settings;
+        let began = positions.get(MESSAGES).unwrap_or(EntryId::ZERO);
         let (redis, counts, warning) = (Redis::start(redis), Counts::default(), OncePerSecond::default());
-        let instance = Arc::new(Instance { name: uuid(), redis, clock, lease, claim_after, counts, warning });
+        let instance =
+            Arc::new(Instance { name: uuid(), redis, clock, lease, claim_after, is_ordered, counts, warning });
         let presence = Presence::new(Arc::clone(&instance));
         let (reading, is_reading) = watch::channel(false);
         let consumers = Consumers { instance: Arc::clone(&instance), inbox, is_reading: reading };
@@ -126,12 +132,22 @@ impl Bus {
         consumers.start(positions, &mut tasks);
         tasks.spawn(Arc::clone(&presence).run_for_ever());
         tasks.spawn(Arc::clone(&queue).run(Arc::clone(&instance)));
-        Ok(Self(Arc::new(Inner { instance, queue, presence, is_reading, tasks: Mutex::new(tasks) })))
+        Ok(Self(Arc::new(Inner { instance, queue, presence, is_reading, began, tasks: Mutex::new(tasks) })))
     }
 
     /// What marks the entries of this instance.
     pub fn origin(&self) -> &str {
         &self.0.instance.name
+    }
+
+    /// Whether messages are those of the stream, in its order, also those that are written here.
+    pub fn is_ordered(&self) -> bool {
+        self.0.instance.is_ordered
+    }
+
+    /// The last message that an earlier process has taken from the stream.
+    pub fn began(&self) -> EntryId {
+        self.0.began
     }
 
     /// A message for the other instances and services; `payload` is the data of its `new_message` as JSON. This and the

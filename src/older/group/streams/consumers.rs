@@ -90,7 +90,7 @@ impl Consumers {
                 match self.understand(stream, entry, duplicates.as_deref_mut()) {
                     Ok(Some((event, mark))) => {
                         let (receipt, done) = Receipt::new();
-                        self.inbox.send(Received { event, receipt }).await.map_err(|_| InboxGone)?;
+                        self.inbox.send(Received { event, id: one.id, receipt }).await.map_err(|_| InboxGone)?;
                         Counts::bump(&self.instance.counts.received, 1);
                         (one.event, one.mark) = (Some(done), mark);
                     }
@@ -114,7 +114,8 @@ impl Consumers {
     ) -> Result<Option<(Event, Option<Mark>)>, Malformed> {
         let written = entry.id.millis / 1_000;
         let entry = Entry::decode(entry.fields)?;
-        if entry.origin() == Some(&*self.instance.name) {
+        let comes_back = self.instance.is_ordered && stream == MESSAGES;
+        if !comes_back && entry.origin() == Some(&*self.instance.name) {
             return Ok(None);
         }
         let event = Event::read(stream, &entry, written)?;

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::older::group::{
-    membership::{is_group, is_user},
-    message::{GroupMessage, Notification, seconds, text},
+use crate::{
+    engines::redis::EntryId,
+    older::group::{
+        membership::{is_group, is_user},
+        message::{GroupMessage, Notification, seconds, text},
+    },
 };
 
 pub const MESSAGES: &str = "chat.message.new";
@@ -86,7 +89,8 @@ impl Entry {
 /// `notification_id` once; adding or removing a member twice changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// For everybody who is subscribed to the group here. On every instance but the one that wrote it.
+    /// For everybody who is subscribed to the group here. On every instance; where there is no common order, not on the one that
+    /// wrote it.
     Message(GroupMessage),
     /// For the connections of its user here. On every instance.
     Notification(Notification),
@@ -127,6 +131,8 @@ pub struct VerifyProgress {
 #[derive(Debug)]
 pub struct Received {
     pub event: Event,
+    /// Where it stands in its stream.
+    pub id: EntryId,
     pub receipt: Receipt,
 }
 

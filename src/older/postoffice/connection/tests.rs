@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     core::budget::Account,
     ids::Timestamp,
-    store::{Batch, Committed, Done, Row, Scheduled, Store, StoreError},
+    store::{Batch, Committed, Done, Place, Row, Scheduled, Store, StoreError},
 };
 
 /// The disk of one mailbox with letters; looks at the mailbox's lock whenever one is read.
@@ -70,7 +70,8 @@ fn letters_are_read_without_the_lock_of_their_mailbox() {
     let store = Arc::new(Watcher::default());
     let config = Config::for_tests();
     let (account, leeway) = (Account::server(usize::MAX), Leeway::default());
-    let shared = Shared::open(&config.postoffice, Arc::<Watcher>::clone(&store), &account, Clock::system(), &leeway);
+    let place = Place { store: Arc::<Watcher>::clone(&store), claims: None };
+    let shared = Shared::open(&config.postoffice, place, &account, Clock::system(), &leeway);
     let shared = shared.unwrap();
     store.shared.set(Arc::downgrade(&shared)).unwrap();
     let mailbox = shared.mailboxes.find("erp").unwrap();

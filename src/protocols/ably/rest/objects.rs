@@ -14,7 +14,7 @@ use crate::{
     core::{
         capability::Operation,
         command::Publish,
-        message::{Body, Entry, EntryId},
+        message::{Body, EntryId},
         objects::{
             Action, ObjectId, ObjectOperation, Snapshot, Type, Value,
             path::{self, Place, Step},
@@ -77,26 +77,36 @@ pub async fn operate(call: &Call<'_>, channel: String, payload: &mut web::Payloa
     let (format, body) = call.body_of(&caller, payload).await?;
     let asked = wire::decode_objects(format, &body)?;
     let given = common_id(asked.iter().map(|operation| operation.id.as_ref()))?;
-    let now = call.broker().objects(target.channel(), given.clone()).await?;
+    let now = call.broker().objects(target.channel(), None).await?;
     let operations = operations(call, &caller, asked, &now.objects)?;
-    // What was done already is answered as it was.
-    let done = now.published.as_deref().map_or(&operations[..], Entry::objects);
-    let mut object_ids: Vec<String> = Vec::new();
-    for ObjectOperation { object, .. } in done {
-        if !object_ids.iter().any(|known| known == object.as_str()) {
-            object_ids.push(object.to_string());
-        }
-    }
+    let mut object_ids = ids_of(&operations);
     // Whoever has them while they change has them copied.
     drop(now);
-    let id = given.unwrap_or_else(drawn_id);
+    let id = given.clone().unwrap_or_else(drawn_id);
     let message_id = match &id {
         EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
         EntryId::Frame { .. } | EntryId::Serial => String::new(),
     };
     target.put(call, Publish::new(id, Body::Objects(operations))).await?;
+    // It may have been done by another request with this id, with objects of that one.
+    if given.is_some()
+        && let Some(done) = call.broker().objects(target.channel(), given).await?.published
+    {
+        object_ids = ids_of(done.objects());
+    }
     let changed = Changed { channel: &target.name.base, message_id, object_ids };
     Ok(RestAnswer::created(call.encode(&changed)))
+}
+
+/// The objects that operations are on, each once.
+fn ids_of(operations: &[ObjectOperation]) -> Vec<String> {
+    let mut ids: Vec<String> = Vec::new();
+    for ObjectOperation { object, .. } in operations {
+        if !ids.iter().any(|known| known == object.as_str()) {
+            ids.push(object.to_string());
+        }
+    }
+    ids
 }
 
 /// What is asked for, as operations on objects by their ids.

@@ -144,19 +144,14 @@ impl<'de> Visitor<'de> for Params {
     absent_is!(BTreeMap::new());
 }
 
-/// Whether there is a value, whatever it is.
+/// Whether there is an object, whatever it has.
 pub struct IsThere;
 
 impl<'de> Visitor<'de> for IsThere {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list or an object")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(true)
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {

@@ -42,7 +42,7 @@ pub use event::EventForm;
 pub use extras::{WireExtras, is_ephemeral};
 pub use item::{WireMessage, WirePresence};
 pub use object::{WireObject, WireObjectOperation};
-pub use object_item::object_pages;
+pub use object_item::object_page;
 pub use object_view::ObjectView;
 pub use protocol_message::{Action, Params, ProtocolMessage, decode, head, serial_of_unreadable};
 pub use server_frame::{ConnectionDetails, ServerFrame};

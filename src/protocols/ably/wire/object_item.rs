@@ -8,17 +8,16 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use super::{
     Format,
     codec::encode_value,
-    items::{ItemId, ItemSerial, Listed},
+    items::{ItemId, ItemSerial},
     shown::Shown,
 };
 use crate::{
     core::{
         message::{Entry, Extras},
-        objects::{Action, MapEntry, Object, ObjectId, ObjectOperation, SITE_CODE, Shape, Snapshot, Value},
+        objects::{Action, MapEntry, ObjectOperation, Part, SITE_CODE, Shape, Value},
         operation::MessageRef,
     },
     ids::{ClientId, ConnectionId, Timestamp},
-    limits,
 };
 
 /// An operation, with everything that in a frame stands around it.
@@ -250,24 +249,15 @@ impl Serialize for Serials {
     }
 }
 
-/// An object, and those of its entries that stand on one page.
-#[derive(Clone)]
-struct Part<'a> {
-    id: &'a ObjectId,
-    object: &'a Object,
-    entries: Vec<(&'a ByteString, &'a MapEntry)>,
-}
-
-impl<'a> Part<'a> {
-    fn item(&self, format: Format) -> StateItem<'a> {
-        let head = self.object.head;
+impl<'a> StateItem<'a> {
+    fn of(Part { id, head, entries }: Part<'a>, format: Format) -> Self {
         let created = |action| {
-            let none = OperationItem { action, object_id: self.id.as_str(), ..OperationItem::nothing() };
+            let none = OperationItem { action, object_id: id.as_str(), ..OperationItem::nothing() };
             head.is_created.then_some(none)
         };
         let (create_op, map, counter) = match head.shape {
             Shape::Map { cleared } => {
-                let entries = self.entries.iter().map(|(key, entry)| (&***key, EntryItem::of(entry, format))).collect();
+                let entries = entries.map(|(key, entry)| (&**key, EntryItem::of(entry, format))).collect();
                 let map = MapItem { semantics: 0, entries, clear_timeserial: cleared.map(Shown) };
                 let empty = MapItem { semantics: 0, entries: Vec::new(), clear_timeserial: None };
                 (created(0).map(|none| OperationItem { map_create: Some(empty), ..none }), Some(map), None)
@@ -279,14 +269,14 @@ impl<'a> Part<'a> {
             }
         };
         let object = ObjectState {
-            object_id: self.id.as_str(),
+            object_id: id.as_str(),
             site_timeserials: Serials(head.serial),
             tombstone: head.deleted.is_some(),
             create_op,
             map,
             counter,
         };
-        StateItem { object, serial_timestamp: head.deleted }
+        Self { object, serial_timestamp: head.deleted }
     }
 }
 
@@ -306,37 +296,7 @@ impl OperationItem<'_> {
     }
 }
 
-/// What an object and an entry take on a page besides their texts and data, in bytes, about.
-const OBJECT_ROOM: usize = 320;
-const ENTRY_ROOM: usize = 96;
-
-/// The `state` of each OBJECT_SYNC: large maps are cut, so that no frame gets longer than clients can read (§1.4).
-pub fn object_pages(objects: &Snapshot, format: Format) -> Vec<Bytes> {
-    let (mut pages, mut parts, mut bytes) = (Vec::new(), Vec::<Part<'_>>::new(), 0);
-    let mut finish = |parts: &mut Vec<Part<'_>>| {
-        pages.push(encode_value(format, &Listed(parts.iter().map(|part| part.item(format)))));
-        parts.clear();
-    };
-    for (id, object) in objects.iter() {
-        if bytes + OBJECT_ROOM > limits::SYNC_PAGE_BYTES {
-            finish(&mut parts);
-            bytes = 0;
-        }
-        parts.push(Part { id, object, entries: Vec::new() });
-        bytes += OBJECT_ROOM;
-        for (key, entry) in object.entries() {
-            let size = ENTRY_ROOM + key.len() + entry.value.as_ref().map_or(0, Value::size);
-            if bytes + size > limits::SYNC_PAGE_BYTES && bytes > OBJECT_ROOM {
-                finish(&mut parts);
-                parts.push(Part { id, object, entries: Vec::new() });
-                bytes = OBJECT_ROOM;
-            }
-            if let Some(part) = parts.last_mut() {
-                part.entries.push((key, entry));
-            }
-            bytes += size;
-        }
-    }
-    finish(&mut parts);
-    pages
+/// The `state` of an OBJECT_SYNC.
+pub fn object_page(parts: &mut dyn Iterator<Item = Part<'_>>, format: Format) -> Bytes {
+    encode_value(format, &parts.map(|part| StateItem::of(part, format)).collect::<Vec<_>>())
 }

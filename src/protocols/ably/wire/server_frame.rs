@@ -84,7 +84,7 @@ pub enum ServerFrame<'a> {
         /// `<sync id>:<cursor>`, the cursor empty on the last page (§10.5).
         cursor: &'a str,
         timestamp: Timestamp,
-        /// In the format of the frame ([`object_pages`](super::object_pages)).
+        /// In the format of the frame ([`object_page`](super::object_page)).
         state: &'a [u8],
     },
     /// "Please authenticate again."

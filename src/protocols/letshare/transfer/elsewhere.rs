@@ -75,7 +75,11 @@ impl Distant {
                 Letter::Left { transfer_id, session: receiver.number(), is_closed }
             }
             // Its relay hears of these by itself.
-            Event::Signalled { .. } | Event::Chunk(_) | Event::Aborted(_) | Event::Entered { .. } => return,
+            Event::Signalled { .. }
+            | Event::Chunk(_)
+            | Event::Aborted(_)
+            | Event::Refused(_)
+            | Event::Entered { .. } => return,
         };
         letter.send(&self.nodes, self.node, drop);
     }
@@ -162,10 +166,13 @@ impl Transfers {
                     Letter::Refused { transfer_id, fault }.send(&nodes, from, drop);
                 }
             }
-            Letter::Frames { transfer_id, to, frames } => {
+            Letter::Frames { transfer_id, side, to, frames } => {
                 let listed = self.distant(&transfer_id, from);
                 if let Some(Carrier::There(distant)) = listed.as_ref().map(|listed| &listed.carrier) {
                     distant.state.lock().heard = now;
+                } else if side == Side::Receiver {
+                    // It was refused, or another one has its id here.
+                    return;
                 }
                 if let Some(handle) = self.here(&to) {
                     handle.send(frames);
@@ -198,7 +205,7 @@ impl Transfers {
                 let connection = PeerId::there(from, SessionId::from_number(session));
                 tell(&transfer_id, Event::Left { connection, is_closed });
             }
-            Letter::Refused { transfer_id, fault } => tell(&transfer_id, Event::Aborted(fault)),
+            Letter::Refused { transfer_id, fault } => tell(&transfer_id, Event::Refused(fault)),
             Letter::Entered { place } => {
                 let member = place.member();
                 // What it was sending with an older connection ends with that one, which may be dead.

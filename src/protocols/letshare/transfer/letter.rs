@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actors::nodes::Nodes,
     ids::{NodeId, SessionId},
-    protocols::letshare::transfer::{fault::TransferFault, state::Signal, transfers::Member},
+    protocols::letshare::transfer::{
+        fault::TransferFault,
+        state::{Side, Signal},
+        transfers::Member,
+    },
     store::StoreError,
 };
 
@@ -26,9 +30,10 @@ pub struct Place {
 pub enum Letter {
     /// To the node of its receiver: there is a transfer.
     Open { transfer_id: String, sender_user: String, to: Place },
-    /// Finished frames for a connection.
+    /// Finished frames for a connection that has this side.
     Frames {
         transfer_id: String,
+        side: Side,
         to: Place,
         #[serde(skip)]
         frames: Vec<Bytes>,
@@ -123,7 +128,7 @@ mod tests {
     fn a_letter_is_read_as_it_was_written() {
         let to = Place { room: "房间".into(), user: "ann:1".into(), session: 7 };
         let frames = vec![Bytes::from_static(b"one"), Bytes::new(), Bytes::from(vec![0; 70_000])];
-        let letter = Letter::Frames { transfer_id: "t".into(), to, frames: frames.clone() };
+        let letter = Letter::Frames { transfer_id: "t".into(), side: Side::Receiver, to, frames: frames.clone() };
         let written: Vec<u8> = [&letter.head(&frames)[..], &frames.concat()].concat();
         assert_eq!(Letter::read(written.clone().into()), Some(letter));
         for short in [0, 3, 4, 20] {

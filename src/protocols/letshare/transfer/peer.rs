@@ -13,6 +13,7 @@ use crate::{
         fault::TransferFault,
         letter::{Letter, Place},
         relay::{Event, Relay},
+        state::Side,
         transfers::{Member, Terms},
     },
 };
@@ -55,13 +56,14 @@ impl Peer {
         }
     }
 
-    /// Sends finished frames of a transfer; `relay` hears when nobody was there to take them.
-    pub fn send(&self, terms: &Terms, frames: Vec<Bytes>, relay: &WeakAddr<Relay>) {
+    /// Sends finished frames to this side of a transfer; `relay` hears when nobody was there to take them.
+    pub fn send(&self, terms: &Terms, side: Side, frames: Vec<Bytes>, relay: &WeakAddr<Relay>) {
         match self {
             Self::Here(handle) => handle.send(frames),
             Self::There(there) => {
                 let to = there.place();
-                there.send(Letter::Frames { transfer_id: terms.transfer_id.clone(), to, frames }, Some(relay));
+                let transfer_id = terms.transfer_id.clone();
+                there.send(Letter::Frames { transfer_id, side, to, frames }, Some(relay));
             }
         }
     }

@@ -116,7 +116,7 @@ impl Relay {
             Side::Receiver => self.receiver.as_ref(),
         };
         if let Some(handle) = handle {
-            handle.send(&self.terms, frames, &self.address);
+            handle.send(&self.terms, to, frames, &self.address);
         }
     }
 

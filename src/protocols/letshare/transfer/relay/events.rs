@@ -26,6 +26,8 @@ pub enum Event {
     Chunk(Chunk),
     /// It cannot go on: its sender sends faster than its frames are carried, or the server stops.
     Aborted(TransferFault),
+    /// The node of its receiver does not take it; the receiver has not heard of it.
+    Refused(TransferFault),
     /// A connection is not in the room any more.
     Left {
         connection: PeerId,
@@ -50,6 +52,11 @@ impl Handler<Event> for Relay {
                 self.carry_out(actions, None);
             }
             Event::Aborted(fault) => {
+                let actions = self.state.abort(now, fault);
+                self.carry_out(actions, None);
+            }
+            Event::Refused(fault) => {
+                self.receiver = None;
                 let actions = self.state.abort(now, fault);
                 self.carry_out(actions, None);
             }
@@ -84,7 +91,7 @@ impl Relay {
                 let now = self.worker.broker.clock.now();
                 let fault = TransferFault::NotYourTransfer;
                 let error = message::error(&self.terms.transfer_id, "", fault, now);
-                from.send(&self.terms, vec![error], &self.address);
+                from.send(&self.terms, Side::Receiver, vec![error], &self.address);
             }
             return;
         };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocols::letshare::transfer::fault::TransferFault;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     Sender,
     Receiver,

@@ -1,0 +1,293 @@
+//! Letters where several nodes share the mailboxes (`docs/cluster.md`): a letter is in the store before it is published to the channel
+//! of its mailbox, and what is published says to the connections that read it, at whichever node, that something waits. What the
+//! post offices of the nodes ask and tell each other concerns these connections.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix_web::{rt, rt::time::timeout};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    actors::{
+        accounts::{Full as NoRoom, Kind},
+        attendants::{Answering, Attendant},
+        broker::Broker,
+        transport::context::TransportContext,
+    },
+    config::FromCheck,
+    core::{
+        command::Publish,
+        message::{Data, EntryId, Message},
+    },
+    error::{CloseReason, Fault},
+    ids::{ConnectionId, NodeId, Timestamp},
+    limits,
+    older::postoffice::{
+        connection::Connection,
+        letter::Letter,
+        refusal::{About, Refusal, cut},
+        shared::{Mailbox, REMEMBERED, Shared},
+    },
+    store::{
+        Read, StoreError,
+        mailbox::{Full, Message as Waiting, Posted},
+    },
+};
+
+/// What the post office is called among the nodes.
+const NAME: &str = "postoffice";
+
+/// What it asks itself at the other nodes: whether a connection that started then is too late for a mailbox.
+#[derive(Serialize, Deserialize)]
+struct IsOutdated {
+    name: String,
+    started: u64,
+}
+
+/// A mailbox has a new reader since then; the older ones are closed.
+#[derive(Serialize, Deserialize)]
+struct HasCome {
+    name: String,
+    since: u64,
+}
+
+/// Names the letters of a mailbox among the entries of its channel, together with their numbers. The id of a connection cannot be
+/// chosen, so nobody else publishes under it.
+pub fn publisher_of(name: &str) -> ConnectionId {
+    let digest = Sha256::new_with_prefix(b"postoffice ").chain_update(name).finalize();
+    let mut bytes = [0; 9];
+    bytes.copy_from_slice(&digest[..9]);
+    ConnectionId::from_bytes(bytes)
+}
+
+/// A letter on its way.
+struct Sending {
+    shared: Arc<Shared>,
+    broker: Arc<Broker>,
+    sender: Arc<str>,
+    publisher: ConnectionId,
+    /// Who may be named as the sender if no mailbox has that name.
+    claimed: BTreeSet<String>,
+    message: Message,
+    text: Bytes,
+    level: i64,
+    id: Option<String>,
+    is_heartbeat: bool,
+}
+
+/// Gives a letter to its recipients, behind those that the same client has sent before. Whom it does not reach is told later.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn send(
+    connection: &Connection,
+    letter: &Letter<'_>,
+    message: Message,
+    names: Vec<String>,
+    about: &About<'_>,
+    transport: &mut TransportContext<'_>,
+) -> Result<(), Refusal> {
+    let (Data::Text(text), Some(turn)) = (&message.payload.data, connection.letters.clone()) else { return Ok(()) };
+    let text = text.as_bytes().clone();
+    let charge = transport.charge(Kind::Inbound, text.len() + limits::POST_SENDING_COST).map_err(NoRoom::to_fault)?;
+    let shared = Arc::clone(&connection.shared);
+    let sender = Arc::clone(&connection.mailbox.name);
+    let is_foreign = |from: &str| from != &*sender && !connection.principal.covers(from);
+    let claimed = match shared.settings.from_check {
+        FromCheck::Known => letter.senders().filter(|from| is_foreign(from)).map(Into::into).collect(),
+        FromCheck::Off | FromCheck::Strict => BTreeSet::new(),
+    };
+    let id = letter.shown("id").filter(|id| id.len() <= limits::MESSAGE_ID_BYTES).map(Into::into);
+    let sending = Sending {
+        shared,
+        broker: Arc::clone(&transport.worker().broker),
+        sender,
+        publisher: transport.connection(),
+        claimed,
+        level: letter.level(),
+        id,
+        is_heartbeat: letter.is_heartbeat(),
+        message,
+        text,
+    };
+    let handle = transport.handle();
+    let abouts: Vec<_> = names.iter().map(|name| about.to(name)).collect();
+    rt::spawn(async move {
+        let _charge = charge;
+        let turn = timeout(limits::MAILBOX_TURN, turn.lock()).await;
+        let give = async |name: &String| match &turn {
+            Ok(_) => sending.give(name).await,
+            Err(_) => Err(Fault::Busy.into()),
+        };
+        let given = join_all(names.iter().map(give)).await;
+        let frames = given.into_iter().zip(&abouts).filter_map(|(given, about)| Some(given.err()?.frame(about)));
+        let frames: Vec<Bytes> = frames.collect();
+        if !frames.is_empty() && !sending.shared.is_silent() {
+            handle.send(frames);
+        }
+    });
+    Ok(())
+}
+
+fn unavailable(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Full => Refusal::NotStored,
+        // It is found again.
+        StoreError::Unreachable(_) => Fault::Busy.into(),
+        error => error.to_fault().into(),
+    }
+}
+
+impl Sending {
+    async fn give(&self, name: &str) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        for from in &self.claimed {
+            if shared.known(from).await.map_err(|error| unavailable(&error))?.is_some() {
+                return Err(Refusal::ForeignSender(cut(from)));
+            }
+        }
+        let mailbox = shared.known(name).await.map_err(|error| unavailable(&error))?;
+        let mailbox = mailbox.ok_or_else(|| Refusal::UnknownRecipient(cut(name)))?;
+        let storage = shared.storage();
+        let id = if self.is_heartbeat || !storage.is_on {
+            EntryId::Serial
+        } else {
+            let Some(number) = self.store(&mailbox).await? else { return Ok(()) };
+            EntryId::Frame { connection: publisher_of(name), msg_serial: number }
+        };
+        let is_stored = id != EntryId::Serial;
+        let channel = mailbox.lock().owner.channel.clone();
+        let publish = Publish {
+            publisher: Some(self.publisher),
+            is_ephemeral: self.is_heartbeat,
+            ..Publish::message(id, self.message.clone())
+        };
+        match self.broker.publish(&channel, publish).await {
+            Ok(_) => Ok(()),
+            // Its reader finds it all the same.
+            Err(_) if is_stored => {
+                shared.fetch(&mailbox);
+                Ok(())
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// The number of the letter; none: it came before.
+    async fn store(&self, mailbox: &Mailbox) -> Result<Option<u64>, Refusal> {
+        let (shared, storage) = (&self.shared, self.shared.storage());
+        let waiting = Waiting {
+            body: self.text.clone(),
+            bytes: self.text.len(),
+            since: shared.clock.now(),
+            level: self.level,
+            key: "".into(),
+        };
+        let once = self.id.as_ref().map(|id| [&*mailbox.name, &*self.sender, id].join("\0").into_bytes());
+        let posted = shared.mailboxes.post(mailbox, waiting, storage.bounds, once).await;
+        match posted.map_err(|error| unavailable(&error))? {
+            Posted::Kept { number, displaced } => {
+                shared.note_displaced(&mailbox.name, displaced);
+                Ok(Some(number))
+            }
+            Posted::Known => Ok(None),
+            Posted::Full(full) => Err(match full {
+                Full::Owner => Refusal::MailboxFull(storage.bounds.messages),
+                Full::All => Refusal::AllMailboxesFull,
+                Full::Memory(full) => full.to_fault().into(),
+            }),
+        }
+    }
+}
+
+impl Shared {
+    /// The mailbox of this name, if it has been opened before, at whichever node.
+    pub async fn known(&self, name: &str) -> Result<Option<Arc<Mailbox>>, StoreError> {
+        let found = self.mailboxes.find(name);
+        if self.mailboxes.sharing().is_none() || found.as_ref().is_some_and(|found| found.lock().owner.is_remembered) {
+            return Ok(found);
+        }
+        if self.store.read_one(Read::get(REMEMBERED, name)).await?.value()?.is_none() {
+            return Ok(found);
+        }
+        let mailbox = self.mailboxes.of(name);
+        mailbox.lock().owner.is_remembered = true;
+        Ok(Some(mailbox))
+    }
+
+    /// Takes in hand what waits in a mailbox that is read here, and tells its readers.
+    pub fn fetch(self: &Arc<Self>, mailbox: &Arc<Mailbox>) {
+        let has_readers = |mailbox: &Mailbox| !mailbox.lock().owner.readers.is_empty();
+        if self.mailboxes.sharing().is_none() || !has_readers(mailbox) || !self.mailboxes.is_due(mailbox) {
+            return;
+        }
+        let (shared, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
+        tokio::spawn(async move {
+            while let Err(error) = shared.mailboxes.load(&mailbox).await {
+                if let Some(more) = shared.disk_warning.allows(&shared.clock) {
+                    tracing::warn!(%error, more, "letters cannot be read yet");
+                }
+                tokio::time::sleep(limits::MAILBOX_LOOK_AGAIN).await;
+                if !has_readers(&mailbox) {
+                    break;
+                }
+            }
+            if has_readers(&mailbox) {
+                mailbox.lock().owner.readers.iter().for_each(|reader| reader.handle.transport.nudge());
+            } else {
+                shared.mailboxes.let_go(&mailbox);
+            }
+            shared.mailboxes.release(&mailbox);
+        });
+    }
+
+    /// Tells the other nodes that a mailbox has a reader here, since this moment.
+    pub fn has_come(&self, mailbox: &Mailbox, since: Timestamp, broker: &Broker) {
+        if self.mailboxes.sharing().is_some() && !self.settings.multi_device {
+            let letter = HasCome { name: mailbox.name.to_string(), since: since.millis() };
+            // Cannot fail: it is written into memory.
+            broker.tell_protocol(NAME, &serde_json::to_vec(&letter).unwrap_or_default());
+        }
+    }
+
+    /// Whether another node has a connection as `name` that is newer (`§2`, 409).
+    pub async fn is_outdated_elsewhere(&self, name: &str, started: Option<u64>, broker: &Broker) -> bool {
+        let Some(started) = started.filter(|_| self.mailboxes.sharing().is_some()) else { return false };
+        let asked = IsOutdated { name: name.to_owned(), started };
+        broker.ask_protocol(NAME, &asked, |is_outdated: &bool| *is_outdated).await.contains(&true)
+    }
+
+    /// Tells the other nodes, and hears them, from now on.
+    pub fn attend(self: &Arc<Self>, broker: &Broker) {
+        if self.mailboxes.sharing().is_some() {
+            broker.attendants.add(NAME, Arc::clone(self) as Arc<_>);
+        }
+    }
+}
+
+impl Attendant for Shared {
+    fn answer(self: Arc<Self>, _: Arc<Broker>, question: Box<RawValue>) -> Answering {
+        let asked: Option<IsOutdated> = serde_json::from_str(question.get()).ok();
+        let answer = asked.map(|asked| self.is_outdated(&asked.name, Some(asked.started)));
+        Box::pin(std::future::ready(answer.and_then(|answer| serde_json::to_vec(&answer).ok())))
+    }
+
+    /// Of two who come in one moment at two nodes the one of the greater node stays.
+    fn hear(self: Arc<Self>, broker: &Arc<Broker>, from: NodeId, letter: Bytes) {
+        let Ok(HasCome { name, since }) = serde_json::from_slice(&letter) else { return };
+        let Some((mailbox, nodes)) = self.mailboxes.find(&name).zip(broker.nodes()) else { return };
+        let came = (since, from.to_bytes());
+        let is_older = |own: Timestamp| (own.millis(), nodes.own().to_bytes()) < came;
+        mailbox.lock().owner.readers.retain(|reader| {
+            let stays = !is_older(reader.handle.since);
+            if !stays {
+                reader.handle.transport.close(CloseReason::Replaced);
+            }
+            stays
+        });
+    }
+}
