@@ -30,6 +30,10 @@ impl Archive for BesideArchive {
         self.run(move |archive| archive.insert(message))
     }
 
+    fn find(&self, id: MessageId) -> Reading<'_, Option<Message>> {
+        self.run(move |archive| archive.find(id))
+    }
+
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
         let room = room.to_owned();
         self.run(move |archive| archive.page(&room, page, size))
@@ -54,6 +58,11 @@ impl Archive for BesideArchive {
     fn group(&self, id: &str) -> Reading<'_, Option<Group>> {
         let id = id.to_owned();
         self.run(move |archive| archive.group(&id))
+    }
+
+    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
+        let group = group.to_owned();
+        self.run(move |archive| archive.add_members(&group, users))
     }
 
     fn groups_of(&self, user: u64) -> Reading<'_, Vec<String>> {
