@@ -30,6 +30,10 @@ impl Archive for BesideArchive {
         self.run(move |archive| archive.insert(message))
     }
 
+    fn find(&self, id: MessageId) -> Reading<'_, Option<Message>> {
+        self.run(move |archive| archive.find(id))
+    }
+
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
         let room = room.to_owned();
         self.run(move |archive| archive.page(&room, page, size))
@@ -49,6 +53,11 @@ impl Archive for BesideArchive {
 
     fn create_group(&self, group: Group) -> Reading<'_, bool> {
         self.run(move |archive| archive.create_group(group))
+    }
+
+    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
+        let group = group.to_owned();
+        self.run(move |archive| archive.add_members(&group, users))
     }
 
     fn group(&self, id: &str) -> Reading<'_, Option<Group>> {
