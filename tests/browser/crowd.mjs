@@ -13,6 +13,7 @@ import { startServer, staticToken } from './server.mjs';
 const CHANNELS = 100_000;
 const CONNECTIONS = 10_000;
 const PER_CLIENT = 10_000;
+const AT_ONCE = 1_000;
 const LOOK_MS = 30_000;
 const TICKS_PER_SECOND = 100;
 
@@ -56,13 +57,13 @@ async function load() {
 try {
   const key = await server.key();
   for (let first = 0; first < CHANNELS; first += PER_CLIENT) {
-    const client = new Realtime({ endpoint: '127.0.0.1', port: server.port, tls: false, key, transports: ['web_socket'] });
+    const client = new Realtime({ endpoint: '127.0.0.1', port: server.port, tls: false, key, transports: ['web_socket'], realtimeRequestTimeout: 120_000 });
     clients.push(client);
     const names = Array.from({ length: PER_CLIENT }, (_, n) => `room:${String(first + n).padStart(6, '0')}`);
-    await Promise.all(names.map((name) => client.channels.get(name).attach()));
+    for (; names.length; ) await Promise.all(names.splice(0, AT_ONCE).map((name) => client.channels.get(name).attach()));
   }
-  for (let number = 0; number < CONNECTIONS; number += 500) {
-    await Promise.all(Array.from({ length: 500 }, (_, n) => stranger(number + n)));
+  for (let number = 0; number < CONNECTIONS; number += AT_ONCE) {
+    await Promise.all(Array.from({ length: AT_ONCE }, (_, n) => stranger(number + n)));
   }
   const percent = (processors) => `${(processors * 100).toFixed(2)} %`;
   await new Promise((next) => setTimeout(next, 10_000));
@@ -84,6 +85,9 @@ try {
     console.log(`${part}: shown after ${shown} ms, ${elements} elements, ${percent(processors - idle)} of a processor`);
     await page.context().close();
   }
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
 } finally {
   sockets.forEach((socket) => socket.destroy());
   clients.forEach((client) => client.close());

@@ -119,7 +119,7 @@ pub fn send(
     rt::spawn(async move {
         let _charge = charge;
         let turn = timeout(limits::MAILBOX_TURN, turn.lock()).await;
-        let give = async |name| match &turn {
+        let give = async |name: &String| match &turn {
             Ok(_) => sending.give(name).await,
             Err(_) => Err(Fault::Busy.into()),
         };
