@@ -65,11 +65,6 @@ impl Archive for BesideArchive {
         self.run(move |archive| archive.group(&id))
     }
 
-    fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
-        let group = group.to_owned();
-        self.run(move |archive| archive.add_members(&group, users))
-    }
-
     fn groups_of(&self, user: u64) -> Reading<'_, Vec<String>> {
         self.run(move |archive| archive.groups_of(user))
     }
