@@ -62,8 +62,8 @@ const API_KEY: &str = "a key that only back ends know";
 
 /// What is kept longer than a minute because a protocol promises it: where a connection was (two minutes), ids that were
 /// published or spent (two and four) and the channels that remember them, revocations (as long as tokens live), what waits
-/// for a user who is away, how a file ended (two minutes).
-const PROMISED: [&str; 6] = ["connection", "seen_ids", "channel", "revocations", "mailbox", "transfer"];
+/// for a user who is away, how a file ended (two minutes), groups and who is in them (for good).
+const PROMISED: [&str; 7] = ["connection", "seen_ids", "channel", "revocations", "mailbox", "transfer", "membership"];
 /// What the window of a channel that remembers ids has paid for at most, although it is empty.
 const EMPTY_WINDOW: u64 = limits::WINDOW_STEP as u64;
 
