@@ -254,7 +254,7 @@ impl Shared {
         }
     }
 
-    /// Whether another node has a connection as `name` that is newer (`§2`, 409).
+    /// Whether another node has a connection as `name` that is newer (`docs/protocols/postoffice.md §2`, 409).
     pub async fn is_outdated_elsewhere(&self, name: &str, started: Option<u64>, broker: &Broker) -> bool {
         let Some(started) = started.filter(|_| self.mailboxes.sharing().is_some()) else { return false };
         let asked = IsOutdated { name: name.to_owned(), started };
