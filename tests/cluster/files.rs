@@ -88,7 +88,7 @@ async fn what_a_side_says_reaches_the_other_node_and_strangers_are_refused() {
     }
 }
 
-/// §3.5.9: the receiver's socket drops, and it comes back, to its node, to that of the sender, and to a third one.
+/// `docs/protocols/letshare.md §3.5`: the receiver's socket drops, and it comes back, to its node, to that of the sender, and to a third one.
 #[tokio::test]
 async fn a_receiver_goes_on_at_whichever_node_it_comes_back_to() {
     let redis = RedisServer::start().await;
@@ -112,7 +112,7 @@ async fn a_receiver_goes_on_at_whichever_node_it_comes_back_to() {
     assert_eq!((ann.sent("t"), bob.received("t")), (Some("complete"), Some(sent)));
 }
 
-/// §3.5.10: nothing is left to resume where the sender was.
+/// `docs/protocols/letshare.md §3.5`: nothing is left to resume where the sender was.
 #[tokio::test]
 async fn a_sender_that_is_gone_is_told_to_the_receiver_at_the_other_node() {
     let redis = RedisServer::start().await;

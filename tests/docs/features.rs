@@ -235,6 +235,14 @@ const WORKS: [(&str, &[&str]); 52] = [
         &["cluster::changes::appends_at_two_nodes_come_to_one_text"],
     ),
     (
+        "the same: users of the chat, its rooms and groups; files between users of a LetShare room",
+        &["cluster::chats::users_of_two_nodes_talk", "cluster::files::a_file_goes_from_node_to_node_byte_for_byte"],
+    ),
+    (
+        "the same: the group protocol, by `group.redis`: one order of messages at all of them",
+        &["group::instances::nodes_of_a_cluster_have_one_order"],
+    ),
+    (
         "several servers on one Redis: connections, token requests, revocations, apps, lists of channels and statistics are those of all",
         &[
             "cluster::beside::a_connection_is_at_one_node",

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files, line_of};
 
 /// Rows that no test names yet. Whoever mends one takes it out.
-const NOT_YET: [&str; 1] = ["O1"];
+const NOT_YET: [&str; 0] = [];
 
 /// `| C14 |`, the beginning of a row.
 static ROW: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?m)^\| ([A-Z]\d+) \|").unwrap());
