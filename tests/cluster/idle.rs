@@ -69,7 +69,11 @@ async fn what_was_lost_on_the_way_is_found_by_a_look() {
     let read: Vec<String> = messages(&mut readers[0], 3).await.into_iter().map(|(_, data)| data).collect();
     assert_eq!(read, ["0", "1", "2"]);
     publisher.publish("second", message("after")).await;
-    assert_eq!(messages(&mut readers[1], 1).await[0].1, "after", "nothing was told of a channel that has missed nothing");
+    assert_eq!(
+        messages(&mut readers[1], 1).await[0].1,
+        "after",
+        "nothing was told of a channel that has missed nothing"
+    );
 }
 
 /// Redis without its data is noticed at once, although no link broke and nobody publishes.
