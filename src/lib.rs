@@ -26,7 +26,7 @@
 //! | for all attachments of the thread | `src/actors/fanout/delivery.rs` | `deliver` |
 //! | the frame is encoded once | `src/protocols/letshare/reply.rs` | `encode` |
 //! | each socket gets it | `src/actors/transport/session.rs` | `deliver`, `push` |
-//! | it waits for its turn | `src/actors/fanout/outbox.rs` | `push`, `write` |
+//! | it waits for its turn | `src/actors/fanout/outbox.rs` | `push` |
 //! | the thread writes what waits | `src/actors/fanout/flusher.rs` | `list` |
 
 /// The thin shells around the pure states: receive, call, carry out the effects.

@@ -14,7 +14,7 @@ use crate::{
     actors::{
         broker::Broker,
         connections::Owner,
-        fanout::hub::Probe,
+        fanout::Probe,
         metrics::Totals,
         stats::{self, Wanted},
     },

@@ -67,6 +67,8 @@ enum Ask {
         #[arg(long)]
         prefix: Option<String>,
     },
+    /// The servers that share their channels: those that hold a lease.
+    Nodes,
     /// Follow a channel: messages, their changes, presence and annotations as they come.
     Tail {
         channel: String,
@@ -119,6 +121,10 @@ fn ask(command: &Command, config: &Config, out: &mut dyn Write) -> Result<String
         Ask::Channels { app, prefix } => {
             let columns = ["name", "connections", "publishers", "subscribers", "presenceMembers"];
             list(&mut client, "channels", &[("app", app), ("prefix", prefix)], &Table::new(&columns), is_json, out)
+        }
+        Ask::Nodes => {
+            let columns = ["id", "isThis", "ready", "connections", "channels", "uptimeSeconds", "version"];
+            list(&mut client, "nodes", &[], &Table::new(&columns), is_json, out)
         }
         Ask::Tail { channel, app } => tail(&mut client, channel, app.as_deref(), is_json, out),
         Ask::Publish { channel, data, name, app, as_json } => {

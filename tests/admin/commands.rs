@@ -49,6 +49,8 @@ async fn tables_for_people_and_json_for_programs() {
     let row: Value = serde_json::from_str(json.out.lines().next().unwrap()).expect("JSON");
     assert_eq!((row["name"].as_str(), row["connections"].as_u64()), (Some("demo"), Some(1)));
 
+    let nodes = run(&server, &["nodes"]).await.out;
+    assert!(nodes.lines().nth(1).is_some_and(|line| line.contains(env!("CARGO_PKG_VERSION"))), "{nodes}");
     assert_eq!(run(&server, &["publish", "demo", "hello", "--name", "signal:all"]).await.code, Some(0));
     assert_eq!(anna.next().await["data"], "hello");
     let id = run(&server, &["connections", "--json"]).await.out;

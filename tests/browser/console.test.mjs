@@ -203,8 +203,8 @@ test('try it: a call through a room, with picture and text from page to page', L
   for (const step of [/alice → subscribe signal:all/, /publish signal:\S+ offer/, /publish signal:\S+ answer/, /publish signal:\S+ candidate/]) {
     await page.getByLabel('What passed the server').filter({ hasText: step }).waitFor();
   }
-  await page.getByLabel('What Bob says in the call').fill('past the server');
-  await page.getByLabel('What Bob says in the call').press('Enter');
+  await page.getByLabel('In the call Bob says').fill('past the server');
+  await page.getByLabel('In the call Bob says').press('Enter');
   await page.getByLabel('What Alice hears in the call').getByText('bob: past the server').waitFor();
   assert.equal(await page.getByLabel('What passed the server').getByText('past the server').count(), 0);
   await page.getByRole('button', { name: 'Use the camera for Alice' }).click();

@@ -8,5 +8,5 @@ mod orphans;
 pub mod outbox;
 
 pub use flusher::Flusher;
-pub use hub::{Budget, Hub, HubHandle, HubMessage, TransportHandle, TransportMessage};
+pub use hub::{Budget, Hub, HubHandle, HubMessage, Probe, TransportHandle, TransportMessage};
 pub use outbox::{NotQueued, Outbox, Source};

@@ -12,16 +12,17 @@
 //! One thread owns it, so it needs no atomics. It never blocks and never drops a frame in silence:
 //! a frame that does not fit is the end of the connection (`docs/design/hot-path.md §3`, points 4 and 8).
 
+mod drain;
+
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 
-pub use crate::core::frame;
 use crate::{
     actors::{
         accounts::{Account, Charge, Full, Kind},
@@ -31,6 +32,8 @@ use crate::{
     error::CloseReason,
     limits,
 };
+
+pub use crate::core::frame;
 
 /// Clones are handles of the same queue.
 #[derive(Clone)]
@@ -276,97 +279,9 @@ impl Outbox {
         self.0.taken.get()
     }
 
-    /// The next frame for the socket; `None` is the end.
-    pub fn poll_frame(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
-        let queue = &*self.0;
-        if queue.way.get() == Way::Unopened {
-            // The head is written by the end of this poll: it fits into a fresh socket.
-            queue.way.set(Way::Direct);
-            self.list();
-        }
-        let mut frames = queue.frames.borrow_mut();
-        if queue.way.get() == Way::Body && frames.is_empty() {
-            self.refill(&mut frames);
-        }
-        if queue.way.get() == Way::Body
-            && let Some(frame) = frames.pop_front()
-        {
-            queue.bytes.set(queue.bytes.get() - cost(&frame));
-            queue.taken.set(queue.taken.get() + 1);
-            queue.begun.set(false);
-            return Poll::Ready(Some(frame));
-        }
-        self.settle(&mut frames);
-        if queue.phase.get() == Phase::Ended {
-            return Poll::Ready(None);
-        }
-        *queue.reader.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
     /// Who pays for what waits.
     pub fn account(&self) -> Option<&Account> {
         self.0.account.as_ref()
-    }
-
-    /// Pays for `bytes`, rounded up.
-    fn pay(&self, bytes: usize) -> Result<(), Full> {
-        let queue = &*self.0;
-        let Some(account) = &queue.account else {
-            return Ok(());
-        };
-        let paid = bytes.next_multiple_of(limits::OUTBOX_STEP);
-        let own = paid.saturating_sub(queue.free.get());
-        match &mut *queue.charge.borrow_mut() {
-            Some(charge) => charge.set(own)?,
-            none => *none = Some(account.charge(Kind::Outbox, own)?),
-        }
-        queue.paid.set(paid);
-        Ok(())
-    }
-
-    /// All frames are written: takes what follows, as far as there is something, and some at a time.
-    fn refill(&self, frames: &mut VecDeque<Bytes>) {
-        let queue = &*self.0;
-        let mut behind = queue.behind.borrow_mut();
-        while frames.is_empty()
-            && let Some(Behind::Source { source, .. }) = behind.front_mut()
-        {
-            match source.next() {
-                Poll::Pending => return,
-                Poll::Ready(Some(made)) => {
-                    let bytes = queue.bytes.get() + made.iter().map(cost).sum::<usize>();
-                    if bytes > queue.paid.get()
-                        && let Err(full) = self.pay(bytes)
-                    {
-                        queue.overdrawn.set(Some(full));
-                        return;
-                    }
-                    queue.bytes.set(bytes);
-                    frames.extend(made);
-                }
-                Poll::Ready(None) => {
-                    behind.pop_front();
-                    let is_frame = |next: &mut Behind| matches!(next, Behind::Frame(_));
-                    while let Some(Behind::Frame(frame)) = behind.pop_front_if(is_frame) {
-                        frames.push_back(frame);
-                    }
-                    if behind.is_empty() {
-                        // It may have been long.
-                        *behind = VecDeque::new();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Nothing waits any more: what was paid is given back.
-    fn settle(&self, frames: &mut VecDeque<Bytes>) {
-        shrink(frames);
-        let is_paid = self.0.paid.get() > self.0.free.get();
-        if is_paid && frames.is_empty() && self.0.behind.borrow().is_empty() && self.0.charge.take().is_some() {
-            self.0.paid.set(self.0.free.get());
-        }
     }
 
     fn hand_over(&self) {
@@ -392,81 +307,11 @@ impl Outbox {
         }
     }
 
-    /// Everything that waits, in one write if it is not too long. What the socket does not take
-    /// goes the way of the body from then on.
-    pub(in crate::actors) fn write(&self, scratch: &mut Vec<u8>) {
-        let queue = &*self.0;
-        queue.listed.set(false);
-        if queue.way.get() != Way::Direct {
-            return;
-        }
-        let mut frames = queue.frames.borrow_mut();
-        let mut portions = 0;
-        loop {
-            if frames.is_empty() {
-                if queue.behind.borrow().is_empty() {
-                    break;
-                }
-                if portions == limits::OUTBOX_PORTIONS {
-                    drop(frames);
-                    return self.list();
-                }
-                portions += 1;
-                self.refill(&mut frames);
-            }
-            let Some(first) = frames.front() else { break };
-            let offered: &[u8] = if frames.len() == 1 {
-                first
-            } else {
-                scratch.clear();
-                for frame in &*frames {
-                    if !scratch.is_empty() && scratch.len() + frame.len() > limits::GATHER_BYTES {
-                        break;
-                    }
-                    scratch.extend_from_slice(frame);
-                }
-                scratch
-            };
-            let count = queue.socket.send(offered);
-            let all = count == offered.len();
-            let mut left = count;
-            while left > 0
-                && let Some(front) = frames.front_mut()
-            {
-                if front.len() <= left {
-                    left -= front.len();
-                    queue.bytes.set(queue.bytes.get() - cost(front));
-                    frames.pop_front();
-                    queue.begun.set(false);
-                    queue.taken.set(queue.taken.get() + 1);
-                } else {
-                    front.advance(left);
-                    queue.bytes.set(queue.bytes.get() - left);
-                    queue.begun.set(true);
-                    left = 0;
-                }
-            }
-            if !all {
-                queue.way.set(Way::Body);
-                drop(frames);
-                return self.wake();
-            }
-        }
-        self.settle(&mut frames);
-    }
-
     /// Wakes the reader once; it asks to be woken again when it has taken everything.
     fn wake(&self) {
         if let Some(reader) = self.0.reader.borrow_mut().take() {
             reader.wake();
         }
-    }
-}
-
-/// A queue that was long gives its memory back once it is empty.
-fn shrink(frames: &mut VecDeque<Bytes>) {
-    if frames.is_empty() && frames.capacity() > limits::OUTBOX_KEPT_FRAMES {
-        *frames = VecDeque::new();
     }
 }
 
@@ -476,193 +321,4 @@ const fn cost(frame: &Bytes) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::limits::OUTBOX_FRAME_COST as FRAME_COST;
-
-    struct Wakes(AtomicUsize);
-
-    impl std::task::Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn frame(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
-    #[test]
-    fn frames_come_out_in_order_and_the_reader_is_woken_once() {
-        let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
-        let waker = Waker::from(Arc::clone(&wakes));
-        let cx = Context::from_waker(&waker);
-        let outbox = Outbox::new(1_000, None);
-        assert!(outbox.poll_frame(&cx).is_pending());
-        for text in ["a", "b", "c"] {
-            assert_eq!(outbox.push(frame(text)), Ok(()));
-        }
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        for text in ["a", "b", "c"] {
-            assert_eq!(outbox.poll_frame(&cx), Poll::Ready(Some(frame(text))));
-        }
-        assert!(outbox.poll_frame(&cx).is_pending());
-        assert_eq!(outbox.taken(), 3);
-    }
-
-    #[test]
-    fn it_is_bounded_in_bytes_and_a_frame_that_does_not_fit_is_not_lost_in_silence() {
-        let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(2 * FRAME_COST + 5, None);
-        assert_eq!(outbox.push(frame("123")), Ok(()));
-        assert_eq!(outbox.push(frame("456")), Err(NotQueued::TooSlow));
-        assert_eq!(outbox.push(frame("45")), Ok(()));
-        assert_eq!(outbox.poll_frame(&cx), Poll::Ready(Some(frame("123"))));
-        assert_eq!(outbox.push(frame("678")), Ok(()));
-    }
-
-    #[test]
-    fn it_can_be_widened_for_a_while() {
-        let outbox = Outbox::new(FRAME_COST + 3, None);
-        outbox.widen(3);
-        assert_eq!(outbox.push(frame("123456")), Ok(()));
-        outbox.narrow(3);
-        assert_eq!(outbox.push(frame("7")), Err(NotQueued::TooSlow));
-    }
-
-    /// Gives its frames some at a time, and now and then has none yet.
-    struct Script(VecDeque<Option<Vec<Bytes>>>);
-
-    impl Source for Script {
-        fn next(&mut self) -> Poll<Option<Vec<Bytes>>> {
-            match self.0.pop_front() {
-                None => Poll::Ready(None),
-                Some(None) => Poll::Pending,
-                Some(made) => Poll::Ready(made),
-            }
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Frame,
-        /// By how many frames each of its portions has; none = it is pending.
-        Source(Vec<Option<usize>>),
-        Take(usize),
-        Close,
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let portions = prop::collection::vec(prop::option::of(0..4_usize), 0..6);
-        let step = prop_oneof![
-            3 => Just(Step::Frame),
-            2 => portions.prop_map(Step::Source),
-            3 => (0..8_usize).prop_map(Step::Take),
-            1 => Just(Step::Close),
-        ];
-        prop::collection::vec(step, 1..60)
-    }
-
-    proptest! {
-        /// findings B1: however the socket stalls, and whenever a backlog has to be waited for, everything comes in the order
-        /// in which it was queued, once; and nothing is paid for in the end.
-        #[test]
-        fn what_is_queued_behind_a_backlog_comes_behind_it(steps in steps()) {
-            let cx = Context::from_waker(Waker::noop());
-            let account = Account::server(1 << 20);
-            let outbox = Outbox::new(1 << 20, Some(account.clone()));
-            let (mut queued, mut seen, mut is_closed) = (Vec::new(), Vec::new(), false);
-            let mut take = |count: usize| {
-                for _ in 0..count {
-                    if let Poll::Ready(Some(frame)) = outbox.poll_frame(&cx) {
-                        seen.push(frame);
-                    }
-                }
-            };
-            let frame = |number: usize| Bytes::from(vec![b'x'; 1_000 + number]);
-            for step in steps {
-                let mut next = queued.len()..;
-                match step {
-                    Step::Take(count) => take(count),
-                    Step::Close => {
-                        outbox.close(frame(queued.len()));
-                        queued.extend((!is_closed).then(|| frame(queued.len())));
-                        is_closed = true;
-                    }
-                    Step::Frame => {
-                        prop_assert_eq!(outbox.push(frame(queued.len())), Ok(()));
-                        queued.extend((!is_closed).then(|| frame(queued.len())));
-                    }
-                    Step::Source(portions) => {
-                        let portion = |count: Option<usize>| Some(next.by_ref().take(count?).map(frame).collect());
-                        let portions: VecDeque<Option<Vec<Bytes>>> = portions.into_iter().map(portion).collect();
-                        let made: Vec<Bytes> = portions.iter().flatten().flatten().cloned().collect();
-                        prop_assert_eq!(outbox.push_source(Box::new(Script(portions)), 500), Ok(()));
-                        if !is_closed {
-                            prop_assert!(!outbox.is_empty());
-                            queued.extend(made);
-                        }
-                    }
-                }
-            }
-            take(2 * queued.len() + 1_000);
-            prop_assert_eq!(seen, queued);
-            prop_assert!(outbox.is_empty());
-            prop_assert_eq!(account.kept(), 0);
-        }
-    }
-
-    /// findings B1: of a backlog only what is on its way is paid for, and who has no room for that is found out.
-    #[test]
-    fn a_backlog_costs_what_is_on_its_way() {
-        let cx = Context::from_waker(Waker::noop());
-        let account = Account::server(500_000);
-        let outbox = Outbox::new(1_000, Some(account.clone()));
-        let portion = || Some(vec![Bytes::from(vec![b'x'; 100_000])]);
-        let backlog = || Box::new(Script((0..1_000).map(|_| portion()).collect()));
-        for _ in 0..10 {
-            assert_eq!(outbox.push_source(backlog(), 100), Ok(()));
-        }
-        for _ in 0..5_000 {
-            assert!(outbox.poll_frame(&cx).is_ready());
-            assert!(account.kept() < 10 * (100 + limits::OUTBOX_SOURCE_COST) + 200_000, "{account:?}");
-        }
-        outbox.clear();
-        assert!(outbox.is_empty());
-        assert_eq!(account.kept(), 0);
-
-        let poor = Account::server(50_000);
-        let outbox = Outbox::new(1 << 20, Some(poor.clone()));
-        // Whoever is refused is told what is full: it may well read fast.
-        let large = Bytes::from(vec![b'x'; 10_000]);
-        assert!(matches!(outbox.push(large).map_err(NotQueued::to_close_reason), Err(CloseReason::NoMemory { .. })));
-        let outbox = Outbox::new(1_000, Some(poor.clone()));
-        assert!(matches!(outbox.push_source(backlog(), 50_000), Err(NotQueued::NoMemory(_))));
-        assert_eq!(outbox.push_source(backlog(), 100), Ok(()));
-        assert!(outbox.poll_frame(&cx).is_pending() && outbox.overdrawn().is_some());
-        outbox.clear();
-        assert_eq!(poor.kept(), 0);
-    }
-
-    #[test]
-    fn nothing_follows_the_last_frame() {
-        let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(FRAME_COST + 3, None);
-        assert_eq!(outbox.push(frame("123")), Ok(()));
-        outbox.close(frame("bye"));
-        outbox.close(frame("again"));
-        assert_eq!(outbox.push(frame("late")), Ok(()));
-        assert_eq!(outbox.poll_frame(&cx), Poll::Ready(Some(frame("123"))));
-        assert_eq!(outbox.poll_frame(&cx), Poll::Ready(Some(frame("bye"))));
-        assert!(outbox.poll_frame(&cx).is_pending());
-        outbox.end();
-        assert_eq!(outbox.poll_frame(&cx), Poll::Ready(None));
-    }
-}
+mod tests;

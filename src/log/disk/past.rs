@@ -3,6 +3,10 @@
 //! What is asked for is looked for in memory first, then read by turns on the reader's thread: where it begins and ends is
 //! found by key, and a turn ends after [`limits::READ_ROWS`] rows.
 
+mod attach;
+mod page;
+mod portion;
+
 use std::{fmt, ops::ControlFlow, sync::Arc, task::Poll};
 
 use parking_lot::Mutex;
@@ -10,24 +14,21 @@ use parking_lot::Mutex;
 use crate::{
     clock::Clock,
     core::{
-        budget::{self, Account},
-        history::{self, Direction, Kind, NewestFirst, Page, Query},
-        message::Entry,
-        operation::{Latest, MessageRef, Touch},
-        replay::{Choice, Found, Later, Past, Portion, Read, Wanted},
+        budget::Account,
+        operation::{Latest, MessageRef},
+        replay::{Choice, Later, Past, Portion, Read},
         serial::{Place, Serial},
-        window::Gap,
     },
     ids::ChannelName,
     limits,
     log::{
-        MessageRead, PageRead,
+        MessageRead,
         disk::{
             DiskLog,
-            messages::{Messages, Passed},
-            open_channel::{Begins, Older, OpenChannel, State},
+            messages::Messages,
+            open_channel::{OpenChannel, State},
             reader::Reader,
-            rows::{self, ChannelRow, NOWHERE, PRESENCE, Slice, Stored},
+            rows::{self, ChannelRow, NOWHERE, Slice, Stored},
         },
     },
     store::{
@@ -35,6 +36,10 @@ use crate::{
         engine::{Engine, Order, Reading as Rows},
     },
 };
+
+use portion::PortionReading;
+
+pub use {attach::Reading, page::PageReading};
 
 /// What can be read of one channel, on any thread.
 pub struct DiskPast {
@@ -175,420 +180,6 @@ impl Walk {
             Order::Rising => self.slice.after = place,
             Order::Falling => self.slice.before = Some(place),
         }
-    }
-}
-
-/// What an attachment has to know of the past before it begins.
-pub struct Reading {
-    wanted: Wanted,
-    choice: Arc<Choice>,
-    found: Option<Collected>,
-}
-
-/// Newest first.
-struct Collected {
-    walk: Walk,
-    upto: Place,
-    entries: Vec<Arc<Entry>>,
-    /// What they cost.
-    bytes: usize,
-    messages: usize,
-    newest: NewestFirst,
-}
-
-impl Reading {
-    pub const fn new(wanted: Wanted, choice: Arc<Choice>) -> Self {
-        Self { wanted, choice, found: None }
-    }
-}
-
-impl Question for Reading {
-    type Answer = Found;
-
-    fn at_hand(&self, State { window, older, .. }: &State) -> Option<Found> {
-        match self.wanted {
-            Wanted::After(position) => match window.after(position, &self.choice) {
-                Err(Gap::Expired) => {}
-                found => return Some(found),
-            },
-            Wanted::Last(now, rewind) => {
-                let (found, is_enough) = window.rewind(now, rewind);
-                if is_enough {
-                    return Some(Ok(self.choice.of_all(&found)));
-                }
-            }
-        }
-        // As long as the window goes on where that ends.
-        let older = older.as_ref().filter(|older| window.reaches(older.upto).is_ok())?;
-        older.read(self.wanted, &self.choice, window)
-    }
-
-    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<Found>, StoreError> {
-        let row = past.row(rows)?;
-        if let Wanted::After(position) = self.wanted
-            && position.place() < row.dropped
-        {
-            return Ok(Some(Err(Gap::Expired)));
-        }
-        let found = self.found.get_or_insert_with(|| Collected::upto(newest));
-        let Some(begins) = found.turn(past, rows, self.wanted)? else {
-            return Ok(None);
-        };
-        let Some(mut found) = self.found.take() else {
-            return Ok(None);
-        };
-        found.complete(past, rows, &row)?;
-        Ok(Some(found.into_answer(past, self.wanted, &self.choice, begins, &row)))
-    }
-
-    fn failed(&self, state: &State, error: StoreError) -> Found {
-        tracing::error!(%error, "the past of a channel cannot be read");
-        state.window.read(self.wanted, &self.choice)
-    }
-}
-
-impl Collected {
-    fn upto(upto: Place) -> Self {
-        let slice = Slice { before: Some(behind(upto)), ..Slice::ALL };
-        Self {
-            walk: Walk { slice, order: Order::Falling },
-            upto,
-            entries: Vec::new(),
-            bytes: 0,
-            messages: 0,
-            newest: NewestFirst::default(),
-        }
-    }
-
-    /// None: there is more to read.
-    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, wanted: Wanted) -> Result<Option<Begins>, StoreError> {
-        let Self { walk, entries, bytes, messages, newest, .. } = self;
-        let mut begins = Begins::WithTheLog;
-        let is_over = walk.turn(past, rows, |stored| {
-            let stop = match wanted {
-                Wanted::After(position) => stored.serial.place() <= position.place() && *bytes >= limits::BACKLOG_AHEAD,
-                Wanted::Last(_, rewind) => *messages >= rewind.messages,
-            };
-            if stop {
-                begins = Begins::AsAsked;
-                return Ok(ControlFlow::Break(()));
-            }
-            if matches!(wanted, Wanted::Last(..)) && stored.is_presence() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            let mut entry = Arc::new(stored.entry()?);
-            if matches!(wanted, Wanted::Last(..)) {
-                match newest.of(&entry) {
-                    Some(shown) => entry = shown,
-                    None => return Ok(ControlFlow::Continue(())),
-                }
-                *messages += entry.len();
-            }
-            *bytes += entry.cost();
-            if *bytes > past.backlog_bytes {
-                begins = Begins::AtTheLimit;
-                return Ok(ControlFlow::Break(()));
-            }
-            let is_too_old = matches!(wanted, Wanted::Last(now, rewind) if entry.timestamp < rewind.oldest(now));
-            if is_too_old {
-                begins = Begins::AsAsked;
-                return Ok(ControlFlow::Break(()));
-            }
-            entries.push(entry);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(is_over.then_some(begins))
-    }
-
-    /// Finds out what the appends among them have made of their messages.
-    fn complete(&mut self, past: &DiskPast, rows: &mut Rows, row: &ChannelRow) -> Result<(), StoreError> {
-        let (messages, mut passed) = (past.messages(row), Passed::new());
-        self.entries.iter().rev().try_for_each(|entry| messages.pass(rows, &mut passed, entry))
-    }
-
-    fn into_answer(
-        mut self,
-        past: &DiskPast,
-        wanted: Wanted,
-        choice: &Arc<Choice>,
-        begins: Begins,
-        row: &ChannelRow,
-    ) -> Found {
-        if let Wanted::Last(now, rewind) = wanted {
-            let (found, _) = history::rewind(self.entries.iter(), now, rewind);
-            return Ok(choice.of_all(&found));
-        }
-        self.entries.reverse();
-        // The walk has passed the entry that it stopped at, which is not among these.
-        let floor = match begins {
-            Begins::WithTheLog => row.dropped,
-            Begins::AsAsked | Begins::AtTheLimit => self.walk.slice.before.unwrap_or(row.dropped),
-        };
-        let upto = Serial::at(past.open.row.epoch, self.upto);
-        let entries = self.entries;
-        let charge = past.account.charge(budget::Kind::Window, self.bytes);
-        let state = &mut *past.open.state.lock();
-        let older = |charge| Older { entries, floor, upto, begins, came: past.clock.uptime(), _charge: charge };
-        let found = match charge {
-            Ok(charge) => {
-                // For others who come back for it.
-                let older = state.older.insert(older(Some(charge)));
-                older.read(wanted, choice, &state.window)
-            }
-            Err(_) => older(None).read(wanted, choice, &state.window),
-        };
-        found.unwrap_or(Err(Gap::TooLong))
-    }
-}
-
-/// A portion of a backlog.
-struct PortionReading {
-    /// None once it is handed out.
-    portion: Option<Portion>,
-    after: Serial,
-    upto: Serial,
-    choice: Arc<Choice>,
-}
-
-impl Question for PortionReading {
-    type Answer = Read;
-
-    fn at_hand(&self, State { window, older, .. }: &State) -> Option<Read> {
-        match window.portion(self.after, self.upto, &self.choice) {
-            // What is in memory beside the window does not know what annotates what.
-            Err(Gap::Expired) if self.choice.wants_summaries() => None,
-            Err(Gap::Expired) => older.as_ref()?.portion(self.after, self.upto, &self.choice).map(Ok),
-            portion => Some(portion),
-        }
-    }
-
-    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<Read>, StoreError> {
-        let Some(portion) = &mut self.portion else {
-            return Ok(Some(Err(Gap::Expired)));
-        };
-        let row = past.row(rows)?;
-        if portion.upto.place() < row.dropped {
-            return Ok(Some(Err(Gap::Expired)));
-        }
-        let slice = Slice { after: portion.upto.place(), before: Some(behind(self.upto.place())) };
-        let mut walk = Walk { slice, order: Order::Rising };
-        let (mut is_enough, mut bytes, mut entries) = (false, 0, Vec::new());
-        let is_over = walk.turn(past, rows, |stored| {
-            if self.choice.passes_over_presence() && stored.is_presence() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            let entry = Arc::new(stored.entry()?);
-            bytes += entry.cost();
-            entries.push(entry);
-            is_enough = bytes >= limits::BACKLOG_PORTION;
-            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
-        let (messages, mut passed, mut is_full) = (past.messages(&row), Passed::new(), false);
-        for entry in &entries {
-            if let Some(operation) = entry.operation().filter(|_| !self.choice.passes_over(entry)) {
-                let previous = messages.previous(rows, operation.target, entry.serial.place())?;
-                if self.choice.needs_whole(previous) {
-                    messages.pass(rows, &mut passed, entry)?;
-                }
-            }
-            if portion.take(entry, &self.choice).is_break() {
-                is_full = true;
-                break;
-            }
-        }
-        match (is_full, is_over && !is_enough) {
-            (true, _) => {}
-            (false, true) => portion.upto = self.upto,
-            (false, false) => {
-                portion.upto = Serial::at(self.upto.epoch(), walk.slice.after);
-                return Ok(None);
-            }
-        }
-        if self.choice.wants_summaries() && rows::touches_any(rows, row.id)? {
-            portion.summarise(|target| messages.digest(rows, target, newest))?;
-        }
-        Ok(self.portion.take().map(Ok))
-    }
-
-    fn failed(&self, _: &State, error: StoreError) -> Read {
-        tracing::error!(%error, "the past of a channel cannot be read");
-        Err(Gap::Expired)
-    }
-}
-
-/// A page of history.
-pub struct PageReading {
-    query: Query,
-    /// What there is by now, and where it goes on.
-    begun: Option<(Page, Walk)>,
-}
-
-impl PageReading {
-    pub const fn new(query: Query) -> Self {
-        Self { query, begun: None }
-    }
-
-    /// One turn over the presence events of a channel that has them in their table.
-    fn turn_by_table(
-        query: &Query,
-        page: &mut Page,
-        walk: &mut Walk,
-        past: &DiskPast,
-        rows: &mut Rows,
-    ) -> Result<bool, StoreError> {
-        let most = (query.limit - page.places.len()).saturating_add(1).min(limits::READ_ROWS);
-        let mut places = Vec::new();
-        let (slice, order) = (walk.slice, walk.order);
-        rows::raw_entries(rows, PRESENCE, past.open.row.id, slice, order, &mut |key, _| {
-            places.extend(rows::entry_place(key).map(|(_, place)| place));
-            Ok(if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
-        for place in &places {
-            walk.pass(*place);
-            let entry = rows::entry_at(rows, &past.name, &past.open.row, *place)?;
-            if entry.is_some_and(|entry| query.take(page, &Arc::new(entry), |_| None).is_break()) {
-                return Ok(true);
-            }
-        }
-        Ok(places.len() < most)
-    }
-
-    /// One turn over the messages of a channel.
-    fn turn_of_messages(
-        query: &Query,
-        page: &mut Page,
-        walk: &mut Walk,
-        past: &DiskPast,
-        rows: &mut Rows,
-    ) -> Result<bool, StoreError> {
-        let mut entries = Vec::new();
-        let most = (query.limit - page.places.len()).saturating_add(1);
-        let is_over = walk.turn(past, rows, |stored| {
-            if !stored.is_presence() && !stored.touches() {
-                entries.push(Arc::new(stored.entry()?));
-            }
-            Ok(if entries.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
-        let is_full = entries.len() == most;
-        let has_changes = rows::touches_any(rows, past.open.row.id)?;
-        let (messages, mut fault) = (past.messages(&past.open.row), None);
-        for entry in &entries {
-            let newer = |target| {
-                let read = if has_changes { messages.changed(rows, target) } else { Ok(None) };
-                read.unwrap_or_else(|error| {
-                    fault = Some(error);
-                    None
-                })
-            };
-            if query.take(page, entry, newer).is_break() {
-                return fault.map_or(Ok(true), Err);
-            }
-        }
-        fault.map_or(Ok(is_over && !is_full), Err)
-    }
-
-    /// All that concerns one message.
-    fn touching(
-        query: &Query,
-        page: &mut Page,
-        target: MessageRef,
-        past: &DiskPast,
-        rows: &mut Rows,
-        newest: Place,
-    ) -> Result<(), StoreError> {
-        let is_versions = matches!(query.kind, Kind::Versions(_));
-        let touch = if is_versions { Touch::Version } else { Touch::Annotation };
-        let after = query.after.map(|after| after.serial.place());
-        let (order, span) = match query.direction {
-            Direction::Forwards => (Order::Rising, (after.map_or(NOWHERE, ahead_of), Some(behind(newest)))),
-            Direction::Backwards => {
-                (Order::Falling, (NOWHERE, Some(behind(after.map_or(newest, |after| after.min(newest))))))
-            }
-        };
-        // Each entry brings one at least, but the one that the last page has ended in, and those that are too early or too late.
-        let is_cut = query.start.is_some() || query.until.is_some() || (query.end.is_some() && after.is_none());
-        let most = if is_cut { usize::MAX } else { query.limit + 2 };
-        let mut places: Vec<Place> = Vec::new();
-        rows::touching(rows, past.open.row.id, target, touch, span, order, |place| {
-            places.push(place);
-            if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        match query.direction {
-            Direction::Forwards if is_versions => places.insert(0, target.serial.place()),
-            Direction::Backwards if is_versions && places.len() < most => places.push(target.serial.place()),
-            _ => {}
-        }
-        let messages = past.messages(&past.open.row);
-        let is_passed = |place: Place| match query.direction {
-            Direction::Forwards => after.is_some_and(|after| place < after),
-            Direction::Backwards => after.is_some_and(|after| place > after),
-        };
-        for place in places.into_iter().filter(|place| !is_passed(*place)) {
-            if let Some(entry) = messages.entry(rows, place)?
-                && query.take(page, &entry, |_| None).is_break()
-            {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Question for PageReading {
-    type Answer = PageRead;
-
-    fn at_hand(&self, State { window, .. }: &State) -> Option<PageRead> {
-        match self.query.until.map(|until| window.reaches(until)) {
-            None | Some(Ok(())) => {}
-            Some(Err(Gap::OtherLog)) => return Some(Ok(None)),
-            Some(Err(_)) => return None,
-        }
-        let page = window.page(&self.query);
-        let is_newest = self.query.direction == Direction::Backwards && page.next.is_some();
-        (is_newest || window.dropped().is_none()).then_some(Ok(Some(page)))
-    }
-
-    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<PageRead>, StoreError> {
-        let query = &self.query;
-        if let Some(until) = query.until
-            && until.place() < past.row(rows)?.dropped
-        {
-            return Ok(Some(Ok(None)));
-        }
-        if let Kind::Versions(target) | Kind::Annotations(target) = query.kind {
-            let mut page = Page::default();
-            if target.serial.epoch() == past.open.row.epoch {
-                Self::touching(query, &mut page, target, past, rows, newest)?;
-            }
-            return Ok(Some(Ok(Some(page))));
-        }
-        let skew = past.open.state.lock().skew;
-        let (page, walk) = self.begun.get_or_insert_with(|| {
-            let (first, last) = query.places(skew.unwrap_or(u64::MAX));
-            let slice = Slice { after: ahead_of(first), before: Some(behind(last.min(newest))) };
-            let order = match query.direction {
-                Direction::Forwards => Order::Rising,
-                Direction::Backwards => Order::Falling,
-            };
-            (Page::default(), Walk { slice, order })
-        });
-        let is_over = match query.kind {
-            Kind::Presence if skew.is_some() => Self::turn_by_table(query, page, walk, past, rows)?,
-            Kind::Presence => walk.turn(past, rows, |stored| match stored.is_presence() {
-                true => Ok(query.take(page, &Arc::new(stored.entry()?), |_| None)),
-                false => Ok(ControlFlow::Continue(())),
-            })?,
-            _ => Self::turn_of_messages(query, page, walk, past, rows)?,
-        };
-        if is_over && query.kind == Kind::Messages && rows::touches_any(rows, past.open.row.id)? {
-            let messages = past.messages(&past.open.row);
-            page.summarise(|target| messages.digest(rows, target, newest))?;
-        }
-        Ok(if is_over { self.begun.take().map(|(page, _)| Ok(Some(page))) } else { None })
-    }
-
-    fn failed(&self, _: &State, error: StoreError) -> PageRead {
-        Err(error)
     }
 }
 

@@ -145,7 +145,7 @@ pub(super) struct Blocked {
     caveat: &'static str,
 }
 
-/// Revocations are by the clientId that a token names (`docs/protocols/ably.md §2.6`).
+/// Revocations are by the clientId that a token names (`docs/protocols/ably.md §12.7`).
 const CAVEAT: &str = "what was revoked are tokens that name this client: whoever has a token for any clientId (*), a token without \
                       one, or a key can still come in under this name; revoke those by their own key";
 

@@ -3,6 +3,8 @@
 import { admin } from './api.js';
 
 const EVERYBODY = 'signal:all';
+/** Everybody is connected to everybody: more of them are nothing for one page. */
+const OTHERS = 8;
 
 /**
  * Joins `room` as `who`; what is in `stream` is shown to everybody there. `on` hears `state(text)`, `wire(arrow, frame)` for what
@@ -63,6 +65,7 @@ export class Guest {
 
   #peer(id, isCaller) {
     if (this.#peers.has(id)) return this.#peers.get(id).connection;
+    if (this.#peers.size >= OTHERS) throw new Error(`${id} is not called: this page calls ${OTHERS} others at most`);
     // Between networks a STUN or TURN server is needed.
     const connection = new RTCPeerConnection({ iceServers: [] });
     const channel = connection.createDataChannel('chat', { negotiated: true, id: 0 });

@@ -189,7 +189,7 @@ function caller(who, hue, wire) {
     add(`${who}: ${text}`);
   };
   return {
-    pane: element('section', { class: 'pane' }, element('h4', {}, name), pictures, list, sayer(`What ${name} says in the call`, say), state),
+    pane: element('section', { class: 'pane' }, element('h4', {}, name), pictures, list, sayer(`In the call ${name} says`, say), state),
     start() {
       own = drawing(name, hue);
       guest = new Guest(who, ROOM, own.stream, on);
