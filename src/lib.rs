@@ -28,7 +28,6 @@
 //! | each socket gets it | `src/actors/transport/session.rs` | `deliver`, `push` |
 //! | it waits for its turn | `src/actors/fanout/outbox.rs` | `push` |
 //! | the thread writes what waits | `src/actors/fanout/flusher.rs` | `list` |
-//! | in one write | `src/actors/fanout/outbox/drain.rs` | `write` |
 
 /// The thin shells around the pure states: receive, call, carry out the effects.
 pub mod actors;

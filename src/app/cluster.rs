@@ -14,7 +14,7 @@ use crate::{
     log::{
         disk::Retention,
         memory::MemoryLog,
-        shared::{SharedLog, nodes},
+        shared::{Keeping, SharedLog, nodes},
     },
     older::group,
     store::{Claims, redis::RedisStore},
@@ -115,8 +115,7 @@ pub fn log(
         needs,
         settings.deadline,
         memory,
-        Box::new(retention),
-        Box::new(is_own),
+        Keeping { retention: Box::new(retention), is_own: Box::new(is_own) },
         clock.clone(),
     );
     let nodes = log.nodes().clone();

@@ -2,13 +2,13 @@
 
 use std::{fs::File, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 
 use crate::{
     app::older::database,
     clock::Clock,
-    config::Config,
+    config::{self, Config},
     older::{chat, group},
     store::{
         Store,
@@ -63,6 +63,12 @@ impl Destination {
             let name = database;
             let (archive, driver) = database::open(settings, clock)?;
             return Ok(Self { importer: to_chat(archive), name, folder: None, _lock: None, _driver: Some(driver) });
+        }
+        if protocol == Protocol::Chat && !is_mongodb && config.cluster.engine != config::Engine::None {
+            bail!(
+                "the chats of a cluster are on its Redis, where this puts nothing; keep them in a MongoDB that all its \
+                 servers have (chat.mongodb_uri), and bring them along into that"
+            );
         }
         let (path, file) = (&config.data.dir, folder::data_file(&config.data.dir));
         let (mut lock, mut opened) = (None, None);

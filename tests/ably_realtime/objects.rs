@@ -250,7 +250,7 @@ async fn what_is_sent_again_is_done_once() {
     assert_eq!(of(&objects, "counter:a@1")["counter"]["count"], 1);
 }
 
-/// architecture §6a: objects are written page by page as the socket takes them, so a client may attach to as many channels at once
+/// docs/architecture.md §6a: objects are written page by page as the socket takes them, so a client may attach to as many channels at once
 /// as it likes, whatever they come to together: here three times what is kept for it.
 #[tokio::test]
 async fn many_attaches_to_large_channels_at_once() {

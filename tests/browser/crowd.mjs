@@ -60,7 +60,7 @@ try {
     const client = new Realtime({ endpoint: '127.0.0.1', port: server.port, tls: false, key, transports: ['web_socket'], realtimeRequestTimeout: 120_000 });
     clients.push(client);
     const names = Array.from({ length: PER_CLIENT }, (_, n) => `room:${String(first + n).padStart(6, '0')}`);
-    for (; names.length; ) await Promise.all(names.splice(0, AT_ONCE).map((name) => client.channels.get(name).attach()));
+    while (names.length) await Promise.all(names.splice(0, AT_ONCE).map((name) => client.channels.get(name).attach()));
   }
   for (let number = 0; number < CONNECTIONS; number += AT_ONCE) {
     await Promise.all(Array.from({ length: AT_ONCE }, (_, n) => stranger(number + n)));
@@ -68,12 +68,13 @@ try {
   const percent = (processors) => `${(processors * 100).toFixed(2)} %`;
   await new Promise((next) => setTimeout(next, 10_000));
   const idle = await load();
-  console.log(`${CHANNELS} channels, ${CONNECTIONS + clients.length} connections; nobody looks: ${percent(idle)} of a processor`);
+  const { websocket } = await (await fetch(`${server.http}/metrics`)).json();
+  console.log(`${websocket.total_rooms} channels, ${websocket.active_connections} connections; nobody looks: ${percent(idle)} of a processor`);
   for (const [part, ready] of [
     ['overview', 'figure strong'],
     ['connections', 'table.connections tbody tr:nth-child(100)'],
     ['channels', 'ul.list li:nth-child(100)'],
-    ['channels/room%3A000001', 'dl, .note, table'],
+    ['channels/room%3A000001', 'table.tail'],
   ]) {
     const page = await browser.newPage();
     const began = performance.now();

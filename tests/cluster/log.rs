@@ -19,7 +19,7 @@ use letshare_server::{
     log::{
         StoreError,
         memory::MemoryLog,
-        shared::{Joined, Judged, Look, Looked, Seats, SharedLog, Told, Usage, nodes::greeting},
+        shared::{Joined, Judged, Keeping, Look, Looked, Seats, SharedLog, Told, Usage, nodes::greeting},
     },
 };
 use tokio::sync::oneshot;
@@ -36,8 +36,7 @@ fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
         Needs::default(),
         deadline,
         memory,
-        Box::new(|_| None),
-        Box::new(|_| false),
+        Keeping { retention: Box::new(|_| None), is_own: Box::new(|_| false) },
         Clock::system(),
     )
 }

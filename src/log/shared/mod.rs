@@ -106,14 +106,17 @@ struct Inner {
     nodes: Nodes,
     tally: Tally,
     appended: AtomicU64,
-    retention: RetentionOf,
-    is_own: IsOwn,
+    keeping: Keeping,
     deadline: Duration,
     clock: Clock,
 }
 
-/// Which channels each node has for itself.
-pub type IsOwn = Box<dyn Fn(&ChannelName) -> bool + Send + Sync>;
+/// Where and how long channels are kept.
+pub struct Keeping {
+    pub retention: RetentionOf,
+    /// Which channels each node has for itself.
+    pub is_own: Box<dyn Fn(&ChannelName) -> bool + Send + Sync>,
+}
 
 /// What a channel hears of its log.
 pub enum News {
@@ -194,7 +197,7 @@ struct Found {
 }
 
 impl SharedLog {
-    /// Connects in the background, on the current runtime. `memory` is empty; `retention` says how long the entries of a
+    /// Connects in the background, on the current runtime. `memory` is empty; `keeping` says how long the entries of a
     /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`], `needs` what
     /// Redis has to be like.
     pub fn start(
@@ -203,8 +206,7 @@ impl SharedLog {
         needs: Needs,
         deadline: Duration,
         memory: MemoryLog,
-        retention: RetentionOf,
-        is_own: IsOwn,
+        keeping: Keeping,
         clock: Clock,
     ) -> Self {
         let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
@@ -225,8 +227,7 @@ impl SharedLog {
             lease: Lease::default(),
             tally: Tally::default(),
             appended: AtomicU64::new(0),
-            retention,
-            is_own,
+            keeping,
             deadline,
             clock,
         }));
@@ -449,7 +450,7 @@ impl SharedLog {
 
     /// How long entries of a channel are kept, in milliseconds, and how many bytes of them.
     fn bounds(&self, channel: &ChannelName) -> (u128, u64) {
-        match (self.0.retention)(channel) {
+        match (self.0.keeping.retention)(channel) {
             Some(kept) => (kept.age.as_millis(), kept.bytes.min(limits::SHARED_BYTES)),
             None => {
                 let bounds = self.0.memory.bounds();
@@ -512,15 +513,19 @@ fn understand<T>(
 impl Log for SharedLog {
     /// A channel that was joined, or is this node's own.
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
-        if (self.0.is_own)(channel) { self.0.memory.open(channel) } else { Box::new(Replica::new(self, channel)) }
+        if (self.0.keeping.is_own)(channel) {
+            self.0.memory.open(channel)
+        } else {
+            Box::new(Replica::new(self, channel))
+        }
     }
 
     fn opens_at_once(&self, channel: &ChannelName) -> bool {
-        (self.0.is_own)(channel)
+        (self.0.keeping.is_own)(channel)
     }
 
     fn shared_by(&self, channel: &ChannelName) -> Option<Self> {
-        (!(self.0.is_own)(channel)).then(|| self.clone())
+        (!(self.0.keeping.is_own)(channel)).then(|| self.clone())
     }
 
     fn shared(&self) -> Option<Self> {

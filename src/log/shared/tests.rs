@@ -163,8 +163,8 @@ fn keeps_the_contract() {
         let kept = Retention { age: Duration::from_secs(3_600), bytes: 1 << 24 };
         let retention: RetentionOf = Box::new(move |channel| channel.as_str().starts_with("p ").then_some(kept));
         let (greeting, patience) = (nodes::greeting(None), Duration::from_secs(20));
-        let (needs, own) = (Needs::default(), Box::new(|_: &ChannelName| false));
-        let log = SharedLog::start(settings, greeting, needs, patience, memory, retention, own, Clock::system());
+        let keeping = Keeping { retention, is_own: Box::new(|_| false) };
+        let log = SharedLog::start(settings, greeting, Needs::default(), patience, memory, keeping, Clock::system());
         wait(|done| log.renew(done)).unwrap();
         Joining(log)
     };

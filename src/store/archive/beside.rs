@@ -55,14 +55,14 @@ impl Archive for BesideArchive {
         self.run(move |archive| archive.create_group(group))
     }
 
-    fn group(&self, id: &str) -> Reading<'_, Option<Group>> {
-        let id = id.to_owned();
-        self.run(move |archive| archive.group(&id))
-    }
-
     fn add_members(&self, group: &str, users: Vec<u64>) -> Reading<'_, ()> {
         let group = group.to_owned();
         self.run(move |archive| archive.add_members(&group, users))
+    }
+
+    fn group(&self, id: &str) -> Reading<'_, Option<Group>> {
+        let id = id.to_owned();
+        self.run(move |archive| archive.group(&id))
     }
 
     fn groups_of(&self, user: u64) -> Reading<'_, Vec<String>> {

@@ -311,18 +311,22 @@ impl Archive for EmbeddedArchive {
         async move {
             check_users(users.iter().copied())?;
             let lock = self.locks.lock(lock_key(GROUPS, id.as_bytes())).await;
+            let row = self.store.get(GROUPS, id.as_bytes())?;
             let Some(mut group) = self.read_group(&id)? else {
                 return Ok(());
             };
-            let mut batch = Batch::new();
-            for user in users {
-                if !group.members.contains(&user) {
-                    group.members.push(user);
-                    batch = batch.put(MEMBERS, user_key(user, id.as_bytes()), []);
+            let mut batch = Batch::new().expect(GROUPS, id.as_str(), row);
+            for user in &users {
+                if !group.members.contains(user) {
+                    group.members.push(*user);
+                    batch = batch.put(MEMBERS, user_key(*user, id.as_bytes()), []);
                 }
             }
-            self.store.commit_holding(batch.put(GROUPS, id, json(&group)?), lock).await?;
-            Ok(())
+            let batch = batch.put(GROUPS, id.as_str(), json(&group)?);
+            match self.store.commit_holding(batch, lock).await {
+                Err(StoreError::Changed) => self.add_members(&id, users).await,
+                outcome => outcome.map(drop),
+            }
         }
         .boxed()
     }
