@@ -53,6 +53,10 @@ export async function startNodes(count, { origins, settings = {}, redis: more })
   };
   const servers = await Promise.all(Array.from({ length: count }, () => startServer({ origins, settings: shared })));
 
+  // Who has joined within the last second may not be known to all.
+  const knows = async ({ http }) => (await (await fetch(`${http}/metrics`)).json()).cluster.nodes === count;
+  for (const server of servers) while (!(await knows(server))) await new Promise((next) => setTimeout(next, 20));
+
   // As deploy/nginx/cluster.conf does it: the requests of a comet conversation have to meet one server.
   let turn = 0;
   const serverOf = ({ url }) => (url.startsWith('/comet') ? servers[0] : servers[(turn += 1) % servers.length]);
