@@ -23,11 +23,14 @@ use crate::{
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
-#[group(id = "sources", required = true, multiple = true, args = ["groups", "members", "messages", "participants", "mongodb"])]
 pub struct Command {
     protocol: Protocol,
     /// Groups (repeat for more files).
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present_any = ["members", "messages", "participants", "mongodb"]
+    )]
     groups: Vec<PathBuf>,
     /// Who is in which group.
     #[arg(long, value_name = "FILE")]
