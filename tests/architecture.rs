@@ -99,7 +99,7 @@ fn protocols_do_not_name_each_other() {
 fn time_and_environment_have_one_reader_each() {
     for file in rust_files(Path::new("src")) {
         let (room, text) = (room_of(&file), fs::read_to_string(&file).unwrap());
-        if file.file_name().is_some_and(|name| name == "tests.rs") {
+        if file.ends_with("tests.rs") || file.components().any(|folder| folder.as_os_str() == "tests") {
             continue;
         }
         for reader in ["Instant::now", "SystemTime::now", "Timestamp::now"] {

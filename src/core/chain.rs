@@ -151,7 +151,11 @@ impl Chain {
     fn keep(&mut self, place: Place, linked: Linked) {
         let (cost, links) = (linked.entry.cost(), linked.previous.place() == self.head.place());
         let fits = self.early.len() < limits::CHAIN_EARLY && self.tab.bytes() + cost <= limits::CHAIN_EARLY_BYTES;
-        if self.early.contains_key(&place) || !links && !(fits && self.tab.reserve(cost).is_ok()) {
+        if self.early.contains_key(&place) {
+            return;
+        }
+        let has_room = links || fits && self.tab.reserve(cost).is_ok();
+        if !has_room {
             return;
         }
         self.tab.add_anyway(cost);

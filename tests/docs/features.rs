@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 52] = [
+const WORKS: [(&str, &[&str]); 54] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],

@@ -20,13 +20,16 @@ use crate::{
     limits,
 };
 
+/// Where a channel's answer will stand: the list, or none if it cannot be told.
+type Answer<T> = Rc<Cell<Option<Option<Arc<T>>>>>;
+
 /// Keeps no list while it waits for the socket, however long: the next page is of the list that there is then, so a thousand
 /// readers that have stopped cost no more than one.
 pub struct ListSource<T, P> {
     /// As it was last seen.
     list: Weak<T>,
-    /// The channel was asked for another, which stands here then; none: it cannot tell it.
-    asked: Option<Rc<Cell<Option<Option<Arc<T>>>>>>,
+    /// The channel was asked for another.
+    asked: Option<Answer<T>>,
     channel: ChannelName,
     /// Writes the next frame, and says whether it is the last.
     page: P,

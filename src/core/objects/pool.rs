@@ -254,7 +254,7 @@ impl Objects {
     /// What is to be kept, since it was last asked; or with `all` everything, since some of it was not.
     pub fn changes(&mut self, all: bool) -> Option<Changes> {
         let (upto, touched) = (self.upto?, mem::take(&mut self.touched));
-        let from = mem::replace(&mut self.given, Some(upto)).filter(|_| !all);
+        let from = self.given.replace(upto).filter(|_| !all);
         let rows = if all { self.all_rows() } else { touched.into_iter().map(|touched| self.row(touched)).collect() };
         (!rows.is_empty()).then_some(Changes { from, upto, rows })
     }

@@ -320,11 +320,10 @@ fn counters_stay_numbers() {
     }
 }
 
+type Part = (ObjectId, Head, Vec<ByteString>);
+
 /// All that is on the pages, with the head of each part.
-fn page_of(
-    objects: &Snapshot,
-    from: Option<&ObjectsStart>,
-) -> (Vec<(ObjectId, Head, Vec<ByteString>)>, Option<ObjectsStart>) {
+fn page_of(objects: &Snapshot, from: Option<&ObjectsStart>) -> (Vec<Part>, Option<ObjectsStart>) {
     let mut listed = Vec::new();
     let page = objects.page(from, crate::core::wire::Slot::AblyJson, |parts| {
         listed = parts

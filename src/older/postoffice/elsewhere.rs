@@ -123,7 +123,7 @@ pub fn send(
             Ok(_) => sending.give(name).await,
             Err(_) => Err(Fault::Busy.into()),
         };
-        let given = join_all(names.iter().map(|name| give(name))).await;
+        let given = join_all(names.iter().map(give)).await;
         let frames = given.into_iter().zip(&abouts).filter_map(|(given, about)| Some(given.err()?.frame(about)));
         let frames: Vec<Bytes> = frames.collect();
         if !frames.is_empty() && !sending.shared.is_silent() {

@@ -126,7 +126,7 @@ async fn all_nodes_come_to_the_same_members_whoever_dies() {
     let mut people: Vec<Person> =
         (0..PEOPLE).map(|number| Person { name: format!("person{number}"), here: None, said: 0 }).collect();
     let mut longest = Longest::default();
-    let is_due = |round: usize, times: usize| times > 0 && round % (rounds / times).max(1) == 0;
+    let is_due = |round: usize, times: usize| times > 0 && round.is_multiple_of((rounds / times).max(1));
     for round in 1..=rounds {
         let addresses = fleet.addresses.clone();
         join_all(people.iter_mut().map(|person| person.live(&addresses))).await;

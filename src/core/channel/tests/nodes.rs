@@ -447,7 +447,6 @@ impl Cluster {
 
 /// How many, unless it is asked for more.
 fn seeds() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "an option of this test, not of the server")]
     let asked = std::env::var("LETSHARE_SEEDS");
     asked.map_or(10_000, |asked| asked.parse().expect("LETSHARE_SEEDS is a number"))
 }
