@@ -260,17 +260,18 @@ fn tls_needs_readable_files_and_its_own_port() {
     assert!(operator.loaded().config.tls.enabled);
 }
 
-/// docs/cluster.md: a cluster has a Redis and a secret, and one way for the messages of groups.
+/// docs/cluster.md: a cluster has a Redis and a secret, and groups need a Redis of their own.
 #[test]
 fn what_a_cluster_needs_is_told_at_once() {
     let cluster = operator().flag("cluster.engine", "redis");
     let text = cluster.flag("group.enabled", "true").flag("group.redis", "127.0.0.1:6379").complaints();
-    for expected in ["3 faults", "cluster.endpoint", "cluster.secret_file", "group.redis"] {
+    for expected in ["2 faults", "cluster.endpoint", "cluster.secret_file"] {
         assert!(text.contains(expected), "{text}");
     }
     let text = operator().flag("cluster.engine", "redis").file("secret", "short").flag("cluster.secret_file", "secret");
-    let text = text.flag("cluster.endpoint", "127.0.0.1:6379").loaded().warnings.join("\n");
-    assert!(text.contains("Per server are still: file transfers"), "{text}");
+    let alone = text.flag("cluster.endpoint", "127.0.0.1:6379").flag("group.enabled", "true");
+    let text = alone.loaded().warnings.join("\n");
+    assert!(text.contains("group.enabled without group.redis"), "{text}");
 }
 
 /// docs/architecture.md §8: all conflicts at once, each with the origin of the value.

@@ -321,7 +321,8 @@ async fn a_mailbox_is_one_at_all_nodes() {
     assert_eq!(old.expect_close().await.0, 4009);
     let mut again = json!({"to": "erp", "subject": "once", "id": "l-1"});
     desk.send(again.clone()).await;
-    assert_eq!(erp.next().await["subject"], "once");
+    // What the replaced connection has not confirmed comes again.
+    while erp.next().await["subject"] != "once" {}
     desk.leave().await;
     let mut desk = mailbox(&one, "desk").await;
     desk.send(again.clone()).await;

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 54] = [
+const WORKS: [(&str, &[&str]); 55] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -234,6 +234,7 @@ const WORKS: [(&str, &[&str]); 54] = [
         "the same: updates, deletes and appends of messages, annotations and their summaries, at whichever of them",
         &["cluster::changes::appends_at_two_nodes_come_to_one_text"],
     ),
+    ("the same: LiveObjects", &["cluster::objects::nodes_agree_on_what_is_done_at_the_same_time"]),
     (
         "the same: users of the chat, its rooms and groups; files between users of a LetShare room",
         &["cluster::chats::users_of_two_nodes_talk", "cluster::files::a_file_goes_from_node_to_node_byte_for_byte"],

@@ -137,9 +137,12 @@ impl Import {
         Ok(Outcome::New)
     }
 
+    /// Nothing of what was brought along is unread; who comes back misses what came since it joined.
     fn add(&mut self, group: &str, user: &str, member: Member, batch: &mut Batch) {
-        let member = Member { joined_after: Numbers::first_of(self.clock.now()), ..member };
+        let joined_after = Numbers::first_of(Timestamp::from_millis(member.joined_at * 1_000));
+        let member = Member { joined_after, read: Numbers::first_of(self.clock.now()), ..member };
         *batch = repository::put_member(std::mem::take(batch), group, user, &member);
+        *batch = repository::put_marker(std::mem::take(batch), group, user, member.read);
         self.membership.add(group, user, member);
     }
 
