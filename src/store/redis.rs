@@ -1,7 +1,7 @@
 //! [`Store`] on the Redis that the nodes of a cluster share. One script carries out a batch, so it is done as a whole or not
 //! at all; a batch that was cut off is sent again, and known by its id.
 //!
-//! Keys begin with `ls:{st:<protocol>}`, so what one batch touches is in one slot of Redis Cluster:
+//! Keys begin with `ls:{st:<protocol>}`, so what one batch touches has one tag, as a Redis Cluster would need it; there is no support for one yet:
 //!
 //! | key | type | content |
 //! |---|---|---|

@@ -218,19 +218,7 @@ impl Broker {
     /// # Errors
     /// Why not even the first is.
     pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
-        let is_asleep = !all.is_empty() && all.iter().all(|publish| self.asleep(name, publish).is_some());
-        if !is_asleep {
-            return ask(self.directory.channel(name, self, None)?, AppendAll(all)).await;
-        }
-        let mut count = 0;
-        for publish in all {
-            match self.publish(name, publish).await {
-                Ok(_) => count += 1,
-                Err(fault) if count == 0 => return Err(fault),
-                Err(_) => break,
-            }
-        }
-        Ok(count)
+        ask(self.directory.channel(name, self, None)?, AppendAll(all)).await
     }
 
     /// A page of the past.

@@ -220,7 +220,7 @@ impl SharedLog {
             memory,
             appends: line(SCRIPTS, copied),
             reads: line(SCRIPTS, None),
-            nodes: Nodes::start(node, line(nodes::SCRIPTS, None), tail.clone(), &greeting, clock.clone()),
+            nodes: Nodes::start(node, [line(nodes::SCRIPTS, None), line(nodes::SCRIPTS, None)], tail.clone(), &greeting, clock.clone()),
             tail,
             looks,
             node,

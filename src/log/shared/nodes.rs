@@ -69,6 +69,8 @@ pub struct Nodes(Arc<Inner>);
 struct Inner {
     own: NodeId,
     line: Line,
+    /// For letters of protocols, among them pieces of files: nobody's question waits behind them.
+    letters: Line,
     tail: redis::Tail,
     clock: Clock,
     beat: Mutex<Beat>,
@@ -99,10 +101,11 @@ struct Beat {
 
 impl Nodes {
     /// `greeting` is what each line to Redis begins with.
-    pub(super) fn start(own: NodeId, line: Line, tail: redis::Tail, greeting: &Run, clock: Clock) -> Self {
+    pub(super) fn start(own: NodeId, [line, letters]: [Line; 2], tail: redis::Tail, greeting: &Run, clock: Clock) -> Self {
         let nodes = Self(Arc::new(Inner {
             own,
             line,
+            letters,
             tail,
             clock,
             beat: Mutex::default(),
@@ -136,7 +139,7 @@ impl Nodes {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.0.line.waiting()
+        self.0.line.waiting() + self.0.letters.waiting()
     }
 
     /// Whether clients should be sent to this node.

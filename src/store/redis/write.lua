@@ -3,7 +3,11 @@
 local P = KEYS[1]
 local told = P .. 'o:' .. ARGV[2]
 local known = redis.call('GET', told)
-if known then return cmsgpack.unpack(known) end
+if known then
+    local answer = cmsgpack.unpack(known)
+    answer[1] = now
+    return answer
+end
 local sizes = {p = 3, r = 2, s = 4, c = 2, t = 3, u = 2, a = 2}
 local at = 3
 while ARGV[at] == 'e' do

@@ -121,7 +121,7 @@ impl Nodes {
         let what = [&head, body].concat().concat();
         let done = Box::new(move |answer| done(understand(answer, is_heard)));
         let (keys, args) = (vec![topic(node)], vec![what.into()]);
-        self.0.line.call(Call { script: TELL, keys, args, repeats: false, done });
+        self.0.letters.call(Call { script: TELL, keys, args, repeats: false, done });
     }
 
     /// The others that hold a lease.
