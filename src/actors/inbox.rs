@@ -3,7 +3,8 @@
 //! A message is on its way to one connection at a time. Behind it goes a ping; its answer shows that the message was read,
 //! and only then it leaves the mailbox. When the connection is gone before, the message waits again.
 //!
-//! On one server connections come online while the mailbox of their user is locked, and whoever leaves a message looks under the same lock
+//! On one server connections come online while the mailbox of their user is locked, and whoever leaves a message looks
+//! under the same lock
 //! whether the user is online. So a message either waits here, or the user was online before it came. Where nodes share the
 //! mailboxes, whoever has left a message says so, and nodes where the user is online take it in hand ([`Inboxes::fetch`]): one of
 //! them, until the connection that was sent it has confirmed it or is gone.

@@ -66,7 +66,8 @@ pub struct Joined {
     pub claims: Claims,
 }
 
-/// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint. A Redis that is away is waited for later.
+/// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint.
+/// A Redis that is away is waited for later.
 ///
 /// # Errors
 /// For the operator: the servers that share this Redis are set up otherwise, or no server can use it.

@@ -1,7 +1,8 @@
 //! [`Store`] on the Redis that the nodes of a cluster share. One script carries out a batch, so it is done as a whole or not
 //! at all; a batch that was cut off is sent again, and known by its id.
 //!
-//! Keys begin with `ls:{st:<protocol>}`, so what one batch touches has one tag, as a Redis Cluster would need it; there is no support for one yet:
+//! Keys begin with `ls:{st:<protocol>}`, so what one batch touches has one tag, as a Redis Cluster would need it; there is
+//! no support for one yet:
 //!
 //! | key | type | content |
 //! |---|---|---|
@@ -53,7 +54,8 @@ struct Link {
 }
 
 impl RedisStore {
-    /// Connects in the background. A batch that `is_copied` is done when a replica of Redis has it. The line has a thread of its own: who waits for an answer on any other one gets it.
+    /// Connects in the background. A batch that `is_copied` is done when a replica of Redis has it. The line has a thread
+    /// of its own: who waits for an answer on any other one gets it.
     ///
     /// # Errors
     /// There are no more threads.

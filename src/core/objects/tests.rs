@@ -201,7 +201,8 @@ fn objects_are_bounded_and_charged() {
     assert!(matches!(objects.judge(&[one_more]), Err(Fault::ObjectsFull { .. })));
 }
 
-/// `docs/protocols/ably.md §10.7`: what cannot be reached from root is deleted after a while, together with what only it leads to; what is deleted is
+/// `docs/protocols/ably.md §10.7`: what cannot be reached from root is deleted after a while, together with what only it
+/// leads to; what is deleted is
 /// forgotten after a day.
 #[test]
 fn what_cannot_be_reached_is_deleted_and_then_forgotten() {

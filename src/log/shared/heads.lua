@@ -1,7 +1,7 @@
 -- Whether anything has happened to channels that nobody has heard of for a while; keeps what there is of them.
 -- KEYS 1 leases, then of each channel: head, members, counts, objects
--- ARGV 1 deadline 2 node, then of each channel: milliseconds to keep it, and its objects, epoch and place that were seen, counts of the node,
--- sums of the counts of the others
+-- ARGV 1 deadline 2 node, then of each channel: milliseconds to keep it, and its objects, epoch and place that were seen,
+-- counts of the node, sums of the counts of the others
 -- {a digit for each: 1 if its log has other entries, 2 if its counts are others, 3 if both}
 local alive = {}
 local function is_alive(node)

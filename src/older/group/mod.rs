@@ -3,7 +3,8 @@
 //! `endpoint` turns a request into a connection, `ip_filter` says whose; `socket` is the protocol handler, `commands` what it
 //! is asked for, `rates` limits it. `frame` reads frames, `reply` writes them, `code` is the table of refusals, `message`
 //! what travels. `groups` knows all groups and brings what is said to their channels: `membership` who is in them,
-//! `repository` the rows on disk. `import` brings them along from elsewhere. `api` answers HTTP, `access` says to whom; `streams` is what instances and services share.
+//! `repository` the rows on disk. `import` brings them along from elsewhere. `api` answers HTTP, `access` says to whom;
+//! `streams` is what instances and services share.
 //!
 //! A group is the channel `group:<id>`, what concerns one user alone goes by `group:u:<user>`.
 
