@@ -4,10 +4,7 @@
 //! Redis orders what is appended; here each channel's actor takes it in that order (`core/chain.rs`).
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     task::Poll,
     time::Duration,
 };
@@ -19,10 +16,8 @@ use crate::{
     clock::Clock,
     core::{
         chain::{Linked, Tail},
-        dedupe::{Content, Published},
-        message::{Body, Entry, EntryId},
+        message::Entry,
         objects::Changes,
-        operation::Change,
         presence::Member,
         serial::{Epoch, Place, Serial},
         window::Window,
@@ -30,13 +25,10 @@ use crate::{
     engines::redis::{self, Call, CallError, Durability, Heard, Line, Needs, Redis, Run},
     ids::{AppId, ChannelName, NodeId},
     limits,
-    log::{
-        self, ChannelLog, Later, Log, ObjectsRead, StoreError,
-        disk::{RetentionOf, encoding},
-        memory::MemoryLog,
-    },
+    log::{self, ChannelLog, Later, Log, ObjectsRead, StoreError, disk::RetentionOf, memory::MemoryLog},
 };
 
+mod append;
 mod heads;
 mod keys;
 mod lease;
@@ -51,6 +43,7 @@ mod tests;
 mod usage;
 mod wire;
 
+pub use append::{Judged, Told};
 use heads::Looks;
 pub use heads::{Look, Looked};
 use keys::Keys;
@@ -59,7 +52,7 @@ use lease::{Lease, node_bytes};
 pub use messages::Touched;
 use nodes::Nodes;
 use replica::Replica;
-use tally::{Outcome, Tally};
+use tally::Tally;
 pub use usage::{Seated, Seats, Usage};
 pub use wire::Written;
 
@@ -143,31 +136,6 @@ pub struct Joined {
     pub counts: Vec<(NodeId, Usage)>,
 }
 
-/// What an append says that was judged by what was published before it: who is present, or what a message is.
-pub struct Judged {
-    /// The newest entry of that kind that was known.
-    pub by: Place,
-    /// Of an entry about members: it leaves its connection none.
-    pub is_emptied: bool,
-    /// Of an append: it is to bring the whole message. Others always do.
-    pub is_whole: bool,
-}
-
-/// What came of an append.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It is the entry at `serial`, behind the one at `previous`.
-    Kept { previous: Serial, serial: Serial },
-    /// It was published before.
-    Again(Published),
-    /// Not appended: it was judged by too little.
-    Behind,
-    /// Not appended: the lease of this node is over.
-    Fenced,
-    /// Not appended: what it is appended to is not at hand, so it has to bring the whole message.
-    Bare,
-}
-
 /// Called by a task of the log; must be quick.
 type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
@@ -220,7 +188,13 @@ impl SharedLog {
             memory,
             appends: line(SCRIPTS, copied),
             reads: line(SCRIPTS, None),
-            nodes: Nodes::start(node, [line(nodes::SCRIPTS, None), line(nodes::SCRIPTS, None)], tail.clone(), &greeting, clock.clone()),
+            nodes: Nodes::start(
+                node,
+                [line(nodes::SCRIPTS, None), line(nodes::SCRIPTS, None)],
+                tail.clone(),
+                &greeting,
+                clock.clone(),
+            ),
             tail,
             looks,
             node,
@@ -313,81 +287,6 @@ impl SharedLog {
         let entries = own.into_iter().map(|linked| (came(&linked.entry), linked.entry)).collect();
         self.0.memory.restore(channel.clone(), entries, window);
         Joined { head, floor, judged, log: self.open(&channel), members, counts }
-    }
-
-    /// Appends an entry, whose serial and time the log gives. What is known by the same id, or for a frame by the same id
-    /// and `content`, is not appended again, but for presence: what of that is new is judged by who is present. `seen` is the
-    /// newest entry that was seen, `judged` what it was judged by.
-    pub fn append(&self, entry: &Entry, content: Content, seen: Serial, judged: Option<Judged>, done: Done<Told>) {
-        let inner = &self.0;
-        let keys = Keys::of(&entry.channel);
-        let is_presence = matches!(entry.body, Body::Presence(_));
-        // The same id for something else that is done is another.
-        let content_of =
-            |id: &str| if entry.is_judged() { [id.as_bytes(), &content.to_bytes()].concat() } else { id.into() };
-        let id = match &entry.id {
-            EntryId::Frame { connection, msg_serial } if !is_presence => {
-                [b"f", &connection.to_bytes()[..], &msg_serial.to_be_bytes(), &content.to_bytes()].concat()
-            }
-            EntryId::Base(id) if !is_presence => [b"b", &content_of(id)[..]].concat(),
-            EntryId::Item(id) if !is_presence => [b"i", &content_of(id)[..]].concat(),
-            _ => {
-                let number = inner.appended.fetch_add(1, Ordering::Relaxed);
-                [b"s", &inner.node.to_bytes()[..], &number.to_be_bytes()].concat()
-            }
-        };
-        let (age, bytes) = self.bounds(&entry.channel);
-        let whole = judged.as_ref().filter(|judged| judged.is_whole).and_then(|_| encoding::encode_whole(entry));
-        let is_whole = entry.operation().is_some_and(|operation| operation.change != Change::Append) || whole.is_some();
-        let mut args = seen_args(Some(seen));
-        args.extend([
-            age.to_string().into(),
-            bytes.to_string().into(),
-            id.into(),
-            entry.len().to_string().into(),
-            node_bytes(inner.node),
-            whole.map_or_else(|| wire::body(entry), Bytes::from),
-            judged.as_ref().map_or_else(Bytes::new, |judged| Bytes::copy_from_slice(&wire::place_bytes(judged.by))),
-        ]);
-        let mut script_keys = keys.all();
-        script_keys.push(lease::LEASES.to_vec());
-        if let Some(judged) = judged.filter(|_| is_presence) {
-            script_keys.extend([keys.members(), lease::owned_by(inner.node)]);
-            args.extend([Bytes::from_static(b"p"), keys.name()]);
-            args.extend(members::changes(entry, inner.node, judged.is_emptied));
-        } else if matches!(entry.body, Body::Objects(_)) {
-            script_keys.push(keys.objects());
-            args.extend([Bytes::from_static(b"o"), self.objects_life(&entry.channel)]);
-        } else if entry.is_judged() {
-            let (lists, touched) = messages::touches(&keys, entry, is_whole);
-            script_keys.extend(lists);
-            args.extend(touched);
-        }
-        let told = |parts: &[Bytes]| match (&parts.first()?[..], &parts[1..]) {
-            (b"kept", [epoch, previous, place]) => {
-                Some(Told::Kept { previous: wire::serial(epoch, previous)?, serial: wire::serial(epoch, place)? })
-            }
-            (b"again", [epoch, place, len]) => {
-                let len = std::str::from_utf8(len).ok()?.parse().ok()?;
-                Some(Told::Again(Published { serial: wire::serial(epoch, place)?, len }))
-            }
-            (b"behind", []) => Some(Told::Behind),
-            (b"fenced", []) => Some(Told::Fenced),
-            (b"bare", []) => Some(Told::Bare),
-            _ => None,
-        };
-        let log = self.clone();
-        let done = Box::new(move |answer| {
-            let told = understand(answer, told);
-            log.0.tally.append(told.as_ref().map(|told| match told {
-                Told::Kept { .. } => Outcome::Kept,
-                Told::Again(_) => Outcome::Again,
-                Told::Behind | Told::Bare => Outcome::Behind,
-                Told::Fenced => Outcome::Fenced,
-            }));
-            done(told);
-        });
-        inner.appends.call(Call { script: APPEND, keys: script_keys, args, repeats: true, done });
     }
 
     /// Publishes an entry that is not kept, behind everything that was appended here before; at most once.

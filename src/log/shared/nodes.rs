@@ -101,7 +101,13 @@ struct Beat {
 
 impl Nodes {
     /// `greeting` is what each line to Redis begins with.
-    pub(super) fn start(own: NodeId, [line, letters]: [Line; 2], tail: redis::Tail, greeting: &Run, clock: Clock) -> Self {
+    pub(super) fn start(
+        own: NodeId,
+        [line, letters]: [Line; 2],
+        tail: redis::Tail,
+        greeting: &Run,
+        clock: Clock,
+    ) -> Self {
         let nodes = Self(Arc::new(Inner {
             own,
             line,
