@@ -67,7 +67,8 @@ impl Groups {
         if self.deliveries.is_full(&group_channel(&message.group_id)) {
             return;
         }
-        let is_member_here = self.membership.read().get(&message.group_id).is_some();
+        // Where the stream orders messages, that somebody is a member here may be read after the first of them: all are kept.
+        let is_kept = self.is_ordered() || self.membership.read().get(&message.group_id).is_some();
         let (id, json) = (message.message_id.clone(), ByteString::from(to_json(&message)));
         // Noted before it is looked for: between the two it could have come to disk.
         match self.storing.lock().entry(id.clone()) {
@@ -76,7 +77,7 @@ impl Groups {
             known => known.or_default().is_written = true,
         }
         let known = self.read(self.repository.find(&id));
-        if known == Ok(None) && is_member_here {
+        if known == Ok(None) && is_kept {
             let groups = Arc::clone(self);
             let number = self.is_ordered().then(|| Numbers::of(at));
             return self.store(&message, json, None, number, move |outcome| {

@@ -13,6 +13,7 @@ use crate::{
     older::group::{
         message::{GroupMessage, digest, to_json},
         repository::StoredMessage,
+        streams::{self, Event, Member, Receipt},
     },
     store::{Committed, Done, Row, Scheduled, faulty::FaultyDisk},
 };
@@ -178,4 +179,38 @@ async fn the_same_again_is_known_for_a_day() {
     assert_eq!(groups.send(said("x"), "{}", answer_to("c")), Ok(Sent::Later));
     store.commit(Batch::new()).await.unwrap();
     assert_eq!(groups.before("g", u64::MAX, 10).unwrap().len(), 3);
+}
+
+/// Groups whose messages are those of a stream, of a Redis that is not there, and where its events are put.
+fn open_ordered(store: &Arc<dyn Store>, clock: &Clock) -> (Arc<Groups>, tokio::sync::mpsc::Sender<Received>) {
+    let redis = crate::engines::redis::Settings::at("127.0.0.1:1", String::new().into(), 0);
+    let ordered = streams::Settings { is_ordered: true, ..streams::Settings::new(redis) };
+    let bus = Bus::start(ordered, clock.clone(), None, tokio::sync::mpsc::channel(1).0).unwrap();
+    let (events, inbox) = tokio::sync::mpsc::channel(8);
+    let settings = Config::defaults().unwrap().group;
+    (Groups::open(&settings, Arc::clone(store), clock.clone(), Some((bus, inbox))).unwrap(), events)
+}
+
+/// A node may read the first message of a group before it reads that somebody has joined: it has it in its history all the
+/// same.
+#[tokio::test]
+async fn the_first_message_of_a_group_is_kept_where_its_members_are_not_known_yet() {
+    let store = FaultyDisk::default().store();
+    let (groups, events) = open_ordered(&store, &Clock::system());
+    let listening = tokio::spawn({
+        let groups = Arc::clone(&groups);
+        async move { groups.listen().await }
+    });
+    let mut sequence = 0;
+    let mut hear = async |event| {
+        let (receipt, done) = Receipt::new();
+        sequence += 1;
+        let id = crate::engines::redis::EntryId { millis: 1_700_000_000_000, sequence };
+        events.send(Received { event, id, receipt }).await.unwrap();
+        done.await.unwrap();
+    };
+    hear(Event::Message(GroupMessage { message_id: "m1".into(), ..said("first") })).await;
+    hear(Event::MemberAdded(Member { group_id: "g".into(), user_id: "7".into() })).await;
+    assert_eq!(ids(&groups.before("g", u64::MAX, 10).unwrap()), ["m1"]);
+    listening.abort();
 }
