@@ -3,13 +3,17 @@
 use std::{collections::hash_map::Entry, sync::Arc};
 
 use bytestring::ByteString;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::{
+    sync::Mutex as AsyncMutex,
+    time::{self, MissedTickBehavior},
+};
 
 use super::Groups;
 use crate::{
     core::message::EntryId,
     engines::redis,
     ids::ClientId,
+    limits,
     older::group::{
         code::Code,
         message::{GroupMessage, group_channel, to_json},
@@ -24,8 +28,16 @@ impl Groups {
         let Some(Ok(mut inbox)) = self.inbox.as_ref().map(AsyncMutex::try_lock) else {
             return;
         };
-        while let Some(Received { event, id, receipt }) = inbox.recv().await {
-            self.hear(event, id, receipt).await;
+        let mut looks = time::interval(limits::GROUP_RETURN_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                received = inbox.recv() => match received {
+                    Some(Received { event, id, receipt }) => self.hear(event, id, receipt).await,
+                    None => return,
+                },
+                _ = looks.tick() => self.give_up(),
+            }
         }
     }
 

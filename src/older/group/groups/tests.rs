@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     core::command::HubId,
     ids::SessionId,
+    limits,
     older::group::{
         message::{GroupMessage, digest, to_json},
         repository::StoredMessage,
@@ -213,4 +214,38 @@ async fn the_first_message_of_a_group_is_kept_where_its_members_are_not_known_ye
     hear(Event::MemberAdded(Member { group_id: "g".into(), user_id: "7".into() })).await;
     assert_eq!(ids(&groups.before("g", u64::MAX, 10).unwrap()), ["m1"]);
     listening.abort();
+}
+
+/// Redis may lose a message before it is read: its sender is told so in time, and can send it again.
+#[tokio::test]
+async fn what_the_stream_does_not_give_back_is_refused_in_time() {
+    let store = FaultyDisk::default().store();
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let (groups, _events) = open_ordered(&store, &clock);
+    let put = |id: &str, is_written| {
+        let storing = Storing { waiting: vec![answer_to("c-1")], is_written, since: groups.clock.uptime() };
+        groups.answering.fetch_add(1, Ordering::Relaxed);
+        groups.storing.lock().insert(id.to_owned(), storing);
+    };
+    put("old", false);
+    put("written", true);
+    clock.advance(limits::GROUP_RETURN);
+    put("young", false);
+    groups.give_up();
+    let mut left: Vec<String> = groups.storing.lock().keys().cloned().collect();
+    left.sort_unstable();
+    assert_eq!((left, groups.answering.load(Ordering::Relaxed)), (vec!["written".to_owned(), "young".to_owned()], 2));
+}
+
+/// The same message again and again while it is not on disk: those who wait are counted.
+#[tokio::test]
+async fn those_who_wait_for_their_messages_are_bounded() {
+    let store = FaultyDisk::default().store();
+    let groups = open_on(&store, &Clock::system());
+    groups.answering.store(limits::GROUP_OUTSTANDING, Ordering::Relaxed);
+    assert_eq!(groups.send(said("one more"), "{}", answer_to("c-1")), Err(Code::NotStored));
+    groups.answering.store(0, Ordering::Relaxed);
+    assert_eq!(groups.send(said("one more"), "{}", answer_to("c-1")), Ok(Sent::Later));
+    store.commit(Batch::new()).await.unwrap();
+    assert_eq!(groups.answering.load(Ordering::Relaxed), 0);
 }
