@@ -14,7 +14,7 @@ use crate::{
         broker::Broker,
     },
     error::CloseReason,
-    ids::{ChannelName, NodeId},
+    ids::{ChannelName, NodeId, Timestamp},
     limits,
     older::chat::shared::Chat,
 };
@@ -40,6 +40,21 @@ enum Asked {
         users: Vec<u64>,
         channel: String,
     },
+}
+
+/// A user has a connection at a node since then; the older ones are closed.
+#[derive(Serialize, Deserialize)]
+struct HasCome {
+    user: u64,
+    since: u64,
+}
+
+impl HasCome {
+    /// Whether that closes the connection that the user has at `own` since then. Of two who come in one moment at two nodes the
+    /// one of the greater node stays.
+    fn replaces(&self, from: NodeId, since: Timestamp, own: NodeId) -> bool {
+        (since.millis(), own.to_bytes()) < (self.since, from.to_bytes())
+    }
 }
 
 impl Chat {
@@ -105,9 +120,11 @@ impl Chat {
         timeout(limits::CHAT_GROUP_WAIT, future::join_all(self.online.attach(users, channel))).await.is_ok()
     }
 
-    /// The user has one connection, and that is here.
-    pub fn is_here_now(&self, user: u64, broker: &Broker) {
-        broker.tell_protocol(NAME, &user.to_be_bytes());
+    /// The user has one connection, and that is here since this moment.
+    pub fn is_here_now(&self, user: u64, since: Timestamp, broker: &Broker) {
+        // Cannot fail: it is written into memory.
+        let letter = serde_json::to_vec(&HasCome { user, since: since.millis() }).unwrap_or_default();
+        broker.tell_protocol(NAME, &letter);
     }
 }
 
@@ -131,11 +148,33 @@ impl Attendant for Chat {
     }
 
     /// A user has come to another node, and goes on there alone (`docs/protocols/chat.md §7`).
-    fn hear(self: Arc<Self>, _: &Arc<Broker>, _: NodeId, letter: Bytes) {
-        let Ok(user) = <[u8; 8]>::try_from(&letter[..]) else { return };
-        for connection in self.online.registered(&u64::from_be_bytes(user)) {
-            if let Some(handle) = connection.handle() {
+    fn hear(self: Arc<Self>, broker: &Arc<Broker>, from: NodeId, letter: Bytes) {
+        let (Ok(come), Some(nodes)) = (serde_json::from_slice::<HasCome>(&letter), broker.nodes()) else { return };
+        for connection in self.online.registered(&come.user) {
+            if let Some((handle, since)) = connection.entered()
+                && come.replaces(from, *since, nodes.own())
+            {
                 handle.close(CloseReason::TakenOver);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of two connections of a user one stays, whichever letter comes first, and a late one closes nothing that is newer.
+    #[test]
+    fn of_two_connections_at_two_nodes_one_stays() {
+        let [here, there] = [NodeId::random(), NodeId::random()];
+        for (own, other) in [(1, 2), (2, 1), (5, 5)] {
+            let letter = |since| HasCome { user: 7, since };
+            let closes_own = letter(other).replaces(there, Timestamp::from_millis(own), here);
+            let closes_other = letter(own).replaces(here, Timestamp::from_millis(other), there);
+            assert_ne!(closes_own, closes_other, "{own} and {other}");
+            if own != other {
+                assert_eq!(closes_own, own < other, "{own} and {other}");
             }
         }
     }
