@@ -1,6 +1,6 @@
 //! Who is online at any node of a cluster (`docs/cluster.md`): this one knows its own connections, the others are asked.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix_web::rt::time::timeout;
 use bytes::Bytes;
@@ -109,15 +109,15 @@ impl Chat {
     pub async fn attach(&self, users: &[u64], channel: &ChannelName, broker: &Broker) {
         let asked = Asked::Attach { users: users.to_owned(), channel: channel.as_str().to_owned() };
         let there = broker.ask_protocol(NAME, &asked, |_: &bool| false);
-        let (is_done, there) = future::join(self.attach_here(users, channel), there).await;
+        let (is_done, there) = future::join(self.attach_here(users, channel, limits::CHAT_GROUP_WAIT), there).await;
         if !is_done || there.contains(&false) {
             tracing::warn!("some members of a new chat group do not get its messages yet");
         }
     }
 
-    /// Whether all are attached.
-    async fn attach_here(&self, users: &[u64], channel: &ChannelName) -> bool {
-        timeout(limits::CHAT_GROUP_WAIT, future::join_all(self.online.attach(users, channel))).await.is_ok()
+    /// Whether all are attached, after so long at most.
+    async fn attach_here(&self, users: &[u64], channel: &ChannelName, patience: Duration) -> bool {
+        timeout(patience, future::join_all(self.online.attach(users, channel))).await.is_ok()
     }
 
     /// The user has one connection, and that is here since this moment.
@@ -140,7 +140,8 @@ impl Attendant for Chat {
                 Asked::Count => serde_json::to_vec(&self.online.users()),
                 Asked::InRoom { user, room } => serde_json::to_vec(&self.online.is_in(user, &room)),
                 Asked::Attach { users, channel } => {
-                    serde_json::to_vec(&self.attach_here(&users, &channel.as_str().into()).await)
+                    let patience = limits::CHAT_GROUP_WAIT_ELSEWHERE;
+                    serde_json::to_vec(&self.attach_here(&users, &channel.as_str().into(), patience).await)
                 }
             };
             answer.ok()
@@ -163,6 +164,12 @@ impl Attendant for Chat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What another node says of members who are not there yet still comes in time.
+    #[test]
+    fn a_node_that_is_asked_waits_less_than_who_asks() {
+        assert!(limits::CHAT_GROUP_WAIT_ELSEWHERE + Duration::from_millis(250) < limits::NODE_ANSWER);
+    }
 
     /// Of two connections of a user one stays, whichever letter comes first, and a late one closes nothing that is newer.
     #[test]
