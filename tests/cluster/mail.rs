@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use letshare_server::config::Config;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
 
 use super::{Ground, proxy::Proxy};
 use crate::{
@@ -335,5 +336,10 @@ async fn a_mailbox_is_one_at_all_nodes() {
         format!("ws://{}/postoffice/ws?clientID=started&startTime={started}", node.address)
     };
     let _newer = Client::open(&url(&one, 200), Some("Bearer any"), "newer").await.unwrap();
-    eventually(async || Client::open(&url(&other, 100), Some("Bearer any"), "older").await.err()).await;
+    eventually(async || {
+        let refused = Client::open(&url(&other, 100), Some("Bearer any"), "older").await.err()?;
+        assert!(matches!(&*refused, Error::Http(answer) if answer.status() == 409), "{refused}");
+        Some(())
+    })
+    .await;
 }
