@@ -343,3 +343,23 @@ async fn a_mailbox_is_one_at_all_nodes() {
     })
     .await;
 }
+
+/// Each node looks all the time whether something is due; for that it needs no pushes.
+#[tokio::test]
+async fn a_push_that_is_not_due_stays_where_it_is() {
+    const BYTES: usize = 60_000;
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, _other] = nodes(&ground, &redis, serving);
+    let text = "x".repeat(BYTES);
+    push(&one, json!({"event_name": "later", "subject": text, "token": "ann", "delay_seconds": 3_600})).await;
+    let sent = async || {
+        let stats = redis.command(&[b"INFO", b"stats"]).await;
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap().to_owned();
+        line.parse::<usize>().unwrap()
+    };
+    let before = sent().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let after = sent().await;
+    assert!(after - before < BYTES, "{}", after - before);
+}
