@@ -25,7 +25,7 @@ use letshare_server::config::{Config, Engine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{AblyClient, Server, ably::action, process::ServerProcess, redis::RedisServer};
+use crate::support::{AblyClient, Http, Server, ably::action, eventually, process::ServerProcess, redis::RedisServer};
 
 const APPS: &str = "\
 apps:
@@ -42,6 +42,15 @@ apps:
         mutableMessages: true
 ";
 const KEY: &str = "abc123.first1:open-sesame-open-sesame";
+
+/// Nodes hear each other within a second after their start.
+async fn until_met(address: SocketAddr, count: usize) {
+    eventually(async || {
+        let figures = Http::connect_to(address).await.ask("GET", "/metrics", &[]).await.json();
+        (figures["cluster"]["nodes"] == count).then_some(())
+    })
+    .await;
+}
 
 /// What the nodes of a cluster have in common.
 pub struct Ground {

@@ -42,8 +42,8 @@ struct User<N, D> {
 /// One transport as others see it. What they make it keep until it looks stands here alone: [`Self::notify`].
 pub struct OnlineTransport<N, D> {
     pub data: D,
-    /// Once it is online.
-    handle: OnceLock<TransportHandle>,
+    /// Once it is online, and since when.
+    entered: OnceLock<(TransportHandle, Timestamp)>,
     notices: Mutex<Vec<N>>,
 }
 
@@ -72,7 +72,12 @@ impl<U: Eq + Hash, N, D> Default for Online<U, N, D> {
 impl<N, D> OnlineTransport<N, D> {
     /// None until it is online.
     pub fn handle(&self) -> Option<&TransportHandle> {
-        self.handle.get()
+        self.entered.get().map(|(handle, _)| handle)
+    }
+
+    /// The same, and since when it is online.
+    pub fn entered(&self) -> Option<&(TransportHandle, Timestamp)> {
+        self.entered.get()
     }
 
     /// Leaves something for it to do; it hears of that at once if it is online, else when it is.
@@ -153,7 +158,7 @@ impl<U: Eq + Hash, N, D> Online<U, N, D> {
 impl<U: Eq + Hash + Ord + Clone, N, D> Online<U, N, D> {
     /// A place for a transport of `user` that is about to be online.
     pub fn register(self: &Arc<Self>, user: U, data: D) -> Registration<U, N, D> {
-        let transport = Arc::new(OnlineTransport { data, handle: OnceLock::new(), notices: Mutex::default() });
+        let transport = Arc::new(OnlineTransport { data, entered: OnceLock::new(), notices: Mutex::default() });
         let mut state = self.0.lock();
         let known = state.users.entry(user.clone()).or_insert_with(|| User { since: None, transports: Vec::new() });
         known.transports.push(Arc::clone(&transport));
@@ -182,7 +187,7 @@ impl<U: Eq + Hash, N, D> Registration<U, N, D> {
         let Some(user) = state.users.get_mut(&self.user) else {
             return Entered::default();
         };
-        if !self.is_in(user) || self.transport.handle.set(handle).is_err() {
+        if !self.is_in(user) || self.transport.entered.set((handle, now)).is_err() {
             return Entered::default();
         }
         let mut entered = Entered { is_first: user.since.is_none(), replaced: Vec::new() };

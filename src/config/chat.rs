@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
+    Engine,
     check::Verdict,
     keys::{Key, choices, section},
     kind::Kind,
@@ -135,6 +136,12 @@ impl Verdict<'_> {
         }
         if chat.uses_mongodb() && chat.mongodb_database.is_empty() {
             self.complain(&["chat.mongodb_database", "chat.mongodb_host"], "empty, and the messages go to MongoDB");
+        }
+        if self.config.cluster.engine != Engine::None && !chat.uses_mongodb() && chat.retention_days == 0 {
+            self.warn(
+                "chat.retention_days is 0 without MongoDB: messages stay for ever in the memory of the cluster's Redis, and when \
+                 that is full nothing is published any more; set chat.retention_days, or name a MongoDB",
+            );
         }
         if !chat.require_exp {
             self.warn(

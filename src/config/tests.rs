@@ -274,6 +274,20 @@ fn what_a_cluster_needs_is_told_at_once() {
     assert!(text.contains("group.enabled without group.redis"), "{text}");
 }
 
+/// docs/cluster.md: what the chat keeps for ever is in the memory of Redis.
+#[test]
+fn a_chat_that_fills_the_redis_of_a_cluster_is_warned_of() {
+    let warned = |operator: Operator| operator.loaded().warnings.join("\n").contains("chat.retention_days is 0");
+    let alone = || operator().flag("chat.enabled", "true").var("LETSHARE_CHAT_JWT_SECRET", LONG);
+    let cluster = || {
+        let cluster = alone().flag("cluster.engine", "redis").flag("cluster.endpoint", "127.0.0.1:6379");
+        cluster.file("secret", &"0123456789abcdef".repeat(4)).flag("cluster.secret_file", "secret")
+    };
+    assert!(warned(cluster()) && !warned(alone()));
+    assert!(!warned(cluster().flag("chat.retention_days", "30")));
+    assert!(!warned(cluster().flag("chat.mongodb_host", "10.0.0.7")));
+}
+
 /// docs/architecture.md §8: all conflicts at once, each with the origin of the value.
 #[test]
 fn two_owners_of_one_path_are_refused() {

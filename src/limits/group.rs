@@ -72,7 +72,12 @@ pub const GROUP_RATES: usize = 16_384;
 pub const GROUP_FAILURES_WITHIN: Duration = Duration::from_secs(600);
 pub const GROUP_FAILING: usize = 65_536;
 
-/// Messages that wait to be published after their commit, of all groups and of one, and their bytes; more are refused.
+/// A message that the stream of all instances has not given back for so long is refused; how often that is looked at.
+pub const GROUP_RETURN: Duration = Duration::from_secs(30);
+pub const GROUP_RETURN_LOOK: Duration = Duration::from_secs(1);
+
+/// Messages that wait to be published after their commit, of all groups and of one, and their bytes; more are refused. Of the
+/// first, as well: those that are not on disk yet, and those who wait for them.
 pub const GROUP_OUTSTANDING: usize = 65_536;
 pub const GROUP_OUTSTANDING_OF_ONE: usize = 4_096;
 pub const GROUP_OUTSTANDING_BYTES: usize = 32 * 1024 * 1024;

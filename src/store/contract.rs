@@ -208,11 +208,18 @@ fn several_things_are_read_at_once(store: &dyn Store) {
         Read::due("look", at(9), 9),
         Read::Cursor { name: "look".into() },
         Read::bytes("look"),
+        Read::due_keys("look", at(9), 9),
+        Read::due_keys("look", at(2), 9),
+        Read::scheduled("look", "d"),
+        Read::scheduled("look", "k"),
     ];
     store.look(reads, Box::new(move |result| told.send(result.unwrap()).unwrap()));
     let found = found.recv().unwrap();
     let row = |key: &[u8], value: &[u8]| Row { key: key.to_vec(), value: value.to_vec() };
     assert_eq!(found[..3], [Found::Value(Some(b"v".to_vec())), Found::Value(None), Found::Rows(vec![row(b"l", b"w")])]);
     assert_eq!(found[3], Found::Due(vec![Scheduled { due: at(3), key: b"d".to_vec(), value: b"x".to_vec() }]));
-    assert_eq!(found[4..], [Found::Number(7), Found::Number(store.bytes("look").unwrap())]);
+    assert_eq!(found[4..6], [Found::Number(7), Found::Number(store.bytes("look").unwrap())]);
+    let key = Scheduled { due: at(3), key: b"d".to_vec(), value: vec![] };
+    assert_eq!(found[6..8], [Found::Due(vec![key]), Found::Due(vec![])]);
+    assert_eq!(found[8..], [Found::Value(Some(b"x".to_vec())), Found::Value(None)]);
 }

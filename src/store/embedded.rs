@@ -78,6 +78,13 @@ impl Store for EmbeddedStore {
         self.engine.read(|rows| due(rows, table, until, limit))
     }
 
+    fn scheduled(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.engine.read(|rows| match due_time(rows, table, key)? {
+            Some(due) => rows.get(DUE, &timed(table, due, key)),
+            None => Ok(None),
+        })
+    }
+
     fn cursor(&self, name: &str) -> Result<u64, StoreError> {
         self.engine.read(|rows| cursor(rows, name))
     }
@@ -137,13 +144,16 @@ fn carry_out(rows: &mut Writing<'_>, steps: &[Step]) -> Result<Committed, StoreE
 }
 
 fn cancel(rows: &mut Writing<'_>, table: &str, key: &[u8]) -> Result<(), StoreError> {
-    let name = named(table, key);
-    if let Some(due) = rows.get(DUE_OF, &name)? {
-        let due = Timestamp::from_millis(number(&due, "the due time of a row")?);
+    if let Some(due) = due_time(rows, table, key)? {
         rows.remove(DUE, &timed(table, due, key))?;
-        rows.remove(DUE_OF, &name)?;
+        rows.remove(DUE_OF, &named(table, key))?;
     }
     Ok(())
+}
+
+fn due_time(rows: &mut impl Rows, table: &str, key: &[u8]) -> Result<Option<Timestamp>, StoreError> {
+    let due = rows.get(DUE_OF, &named(table, key))?;
+    due.map(|due| Ok(Timestamp::from_millis(number(&due, "the due time of a row")?))).transpose()
 }
 
 fn due(rows: &mut impl Rows, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {

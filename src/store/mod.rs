@@ -143,6 +143,9 @@ pub trait Store: Send + Sync {
     /// Scheduled rows that are due at `until` or before, the earliest first; at most `limit`.
     fn due(&self, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError>;
 
+    /// The value of a scheduled row.
+    fn scheduled(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// A cursor or counter; 0 until it is set.
     fn cursor(&self, name: &str) -> Result<u64, StoreError>;
 

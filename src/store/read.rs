@@ -15,11 +15,37 @@ use crate::{
 /// Something to read; see the calls of [`Store`] of these names.
 #[derive(Clone, Debug)]
 pub enum Read {
-    Get { table: String, key: Vec<u8> },
-    List { table: String, prefix: Vec<u8>, after: Option<Vec<u8>>, limit: usize },
-    Due { table: String, until: Timestamp, limit: usize },
-    Cursor { name: String },
-    Bytes { table: String },
+    Get {
+        table: String,
+        key: Vec<u8>,
+    },
+    List {
+        table: String,
+        prefix: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    },
+    Due {
+        table: String,
+        until: Timestamp,
+        limit: usize,
+    },
+    /// The same without the values.
+    DueKeys {
+        table: String,
+        until: Timestamp,
+        limit: usize,
+    },
+    Scheduled {
+        table: String,
+        key: Vec<u8>,
+    },
+    Cursor {
+        name: String,
+    },
+    Bytes {
+        table: String,
+    },
 }
 
 /// What was found, in the form of what was read.
@@ -44,6 +70,14 @@ impl Read {
         Self::Due { table: table.to_owned(), until, limit }
     }
 
+    pub fn due_keys(table: &str, until: Timestamp, limit: usize) -> Self {
+        Self::DueKeys { table: table.to_owned(), until, limit }
+    }
+
+    pub fn scheduled(table: &str, key: impl Into<Vec<u8>>) -> Self {
+        Self::Scheduled { table: table.to_owned(), key: key.into() }
+    }
+
     pub fn bytes(table: &str) -> Self {
         Self::Bytes { table: table.to_owned() }
     }
@@ -56,6 +90,12 @@ impl Read {
                 Found::Rows(store.list(table, prefix, after.as_deref(), *limit)?)
             }
             Self::Due { table, until, limit } => Found::Due(store.due(table, *until, *limit)?),
+            Self::DueKeys { table, until, limit } => {
+                let mut rows = store.due(table, *until, *limit)?;
+                rows.iter_mut().for_each(|row| row.value = Vec::new());
+                Found::Due(rows)
+            }
+            Self::Scheduled { table, key } => Found::Value(store.scheduled(table, key)?),
             Self::Cursor { name } => Found::Number(store.cursor(name)?),
             Self::Bytes { table } => Found::Number(store.bytes(table)?),
         })

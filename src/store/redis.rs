@@ -177,6 +177,10 @@ impl Store for RedisStore {
         self.wait(Read::due(table, until, limit))?.due()
     }
 
+    fn scheduled(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.wait(Read::scheduled(table, key))?.value()
+    }
+
     fn cursor(&self, name: &str) -> Result<u64, StoreError> {
         self.wait(Read::Cursor { name: name.to_owned() })?.number()
     }
@@ -238,6 +242,10 @@ fn write_read(read: &Read, args: &mut Vec<Bytes>) {
         Read::Due { table, until, limit } => {
             args.extend([letter("d"), text(table), text(until.millis()), count(*limit)]);
         }
+        Read::DueKeys { table, until, limit } => {
+            args.extend([letter("k"), text(table), text(until.millis()), count(*limit)]);
+        }
+        Read::Scheduled { table, key } => args.extend([letter("s"), text(table), Bytes::copy_from_slice(key)]),
         Read::Cursor { name } => args.extend([letter("c"), text(name)]),
         Read::Bytes { table } => args.extend([letter("b"), text(table)]),
     }
@@ -287,7 +295,7 @@ impl<'a> Parts<'a> {
 
     fn found(&mut self, read: &Read) -> Result<Found, StoreError> {
         Ok(match read {
-            Read::Get { .. } => {
+            Read::Get { .. } | Read::Scheduled { .. } => {
                 let is_there = self.number()? == 1;
                 Found::Value(is_there.then(|| self.next()).transpose()?.map(|value| value.to_vec()))
             }
@@ -295,7 +303,7 @@ impl<'a> Parts<'a> {
                 let count = self.number()?;
                 Found::Rows((0..count).map(|_| self.row()).collect::<Result<_, _>>()?)
             }
-            Read::Due { .. } => Found::Due(self.due()?),
+            Read::Due { .. } | Read::DueKeys { .. } => Found::Due(self.due()?),
             Read::Cursor { .. } | Read::Bytes { .. } => Found::Number(self.number()?),
         })
     }

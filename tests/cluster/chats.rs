@@ -3,7 +3,7 @@
 use letshare_server::config::Config;
 use serde_json::{Value, json};
 
-use super::Ground;
+use super::{Ground, until_met};
 use crate::{
     chat::{client::Client, house},
     support::{Http, Response, Server, eventually, redis::RedisServer},
@@ -32,14 +32,9 @@ async fn online(node: &Server) -> Value {
     get(node, "/api/ws/online-users", 7).await.json()["data"]["users"].take()
 }
 
-/// The nodes that have started hear each other within a second.
-async fn until_met(nodes: &[Server]) {
+async fn until_all_met(nodes: &[Server]) {
     for node in nodes {
-        eventually(async || {
-            let figures = Http::connect(node).await.ask("GET", "/metrics", &[]).await.json();
-            (figures["cluster"]["nodes"] == nodes.len()).then_some(())
-        })
-        .await;
+        until_met(node.address, nodes.len()).await;
     }
 }
 
@@ -48,7 +43,7 @@ async fn users_of_two_nodes_talk() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
     let nodes = nodes::<2>(&ground, &redis, |_| {});
-    until_met(&nodes).await;
+    until_all_met(&nodes).await;
     let (mut ann, mut bob) = (connect(&nodes[0], 7).await, connect(&nodes[1], 8).await);
     for node in &nodes {
         assert_eq!(online(node).await, json!([7, 8]));
@@ -88,7 +83,7 @@ async fn rooms_have_users_of_several_nodes() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
     let nodes = nodes::<2>(&ground, &redis, |_| {});
-    until_met(&nodes).await;
+    until_all_met(&nodes).await;
     let (mut ann, mut bob) = (connect(&nodes[0], 7).await, connect(&nodes[1], 8).await);
     for client in [&mut ann, &mut bob] {
         client.send("join_room", json!({"room_id": "lobby"})).await;
@@ -111,7 +106,7 @@ async fn a_user_has_one_connection_at_all_nodes_together() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
     let nodes = nodes::<2>(&ground, &redis, |_| {});
-    until_met(&nodes).await;
+    until_all_met(&nodes).await;
     let mut older = connect(&nodes[0], 7).await;
     let mut newer = connect(&nodes[1], 7).await;
     assert_eq!(older.expect_close().await.0, 4001);
@@ -127,7 +122,7 @@ async fn several_devices_of_a_user_are_one_user_at_all_nodes() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
     let nodes = nodes::<2>(&ground, &redis, |config| config.chat.multi_device = true);
-    until_met(&nodes).await;
+    until_all_met(&nodes).await;
     let (mut one, mut other) = (connect(&nodes[0], 7).await, connect(&nodes[1], 7).await);
     let count = Http::connect(&nodes[0]).await.ask("GET", "/api/ws/online-count", &[]).await.json();
     assert_eq!(count["data"]["count"], 1, "{count}");

@@ -1,29 +1,31 @@
 //! Files between users at different nodes (`docs/protocols/letshare.md §3`, `docs/design/cluster.md §3`).
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::join;
 use serde_json::json;
 
-use super::{Ground, processes};
+use super::{Ground, processes, until_met};
 use crate::{
     letshare_relay::{
         page::{Page, file, sha256},
         raw::{self, RECEIVER, ROOM, SENDER},
     },
-    support::{Client, Http, Server, eventually, redis::RedisServer},
+    support::{Client, Http, Server, redis::RedisServer},
 };
 
 /// `docs/design/cluster.md §3`.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// Nodes hear each other within a second after their start.
-async fn until_met(address: std::net::SocketAddr, count: usize) {
-    eventually(async || {
+/// Waits until a node has no others any more, however long that takes.
+async fn until_alone(address: SocketAddr) {
+    loop {
         let figures = Http::connect_to(address).await.ask("GET", "/metrics", &[]).await.json();
-        (figures["cluster"]["nodes"] == count).then_some(())
-    })
-    .await;
+        if figures["cluster"]["nodes"] == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn nodes<const COUNT: usize>(ground: &Ground, redis: &RedisServer) -> [Server; COUNT] {
@@ -158,7 +160,8 @@ async fn a_transfer_whose_other_node_is_killed_ends_with_an_error() {
     one.kill().await;
     other.kill().await;
     // Their leases end first.
-    tokio::time::sleep(LEASE).await;
+    let alone = tokio::time::timeout(2 * LEASE, until_alone(third.address)).await;
+    alone.expect("the leases of the dead end");
     let mut ends = [left.next().await, left.next().await];
     ends.sort_by_key(|end| end["data"]["transfer_id"].as_str().map(str::to_owned));
     for (end, id) in ends.iter().zip(["pending", "running"]) {

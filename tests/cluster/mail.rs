@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use letshare_server::config::Config;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
 
 use super::{Ground, proxy::Proxy};
 use crate::{
@@ -335,5 +336,45 @@ async fn a_mailbox_is_one_at_all_nodes() {
         format!("ws://{}/postoffice/ws?clientID=started&startTime={started}", node.address)
     };
     let _newer = Client::open(&url(&one, 200), Some("Bearer any"), "newer").await.unwrap();
-    eventually(async || Client::open(&url(&other, 100), Some("Bearer any"), "older").await.err()).await;
+    eventually(async || {
+        let refused = Client::open(&url(&other, 100), Some("Bearer any"), "older").await.err()?;
+        assert!(matches!(&*refused, Error::Http(answer) if answer.status() == 409), "{refused}");
+        Some(())
+    })
+    .await;
+}
+
+/// Redis comes back without its data: its owner's next connection makes a mailbox known again.
+#[tokio::test]
+async fn a_mailbox_that_redis_has_forgotten_is_remembered_when_its_owner_comes() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one] = nodes(&ground, &redis, serving);
+    let row = |command: &'static [u8]| redis.command(&[command, b"ls:{st:postoffice}r:po_mailboxes", b"erp"]);
+    let erp = mailbox(&one, "erp").await;
+    eventually(async || (row(b"HEXISTS").await == ":1\r\n").then_some(())).await;
+    erp.leave().await;
+    assert_eq!(row(b"HDEL").await, ":1\r\n");
+    let _erp = mailbox(&one, "erp").await;
+    eventually(async || (row(b"HEXISTS").await == ":1\r\n").then_some(())).await;
+}
+
+/// Each node looks all the time whether something is due; for that it needs no pushes.
+#[tokio::test]
+async fn a_push_that_is_not_due_stays_where_it_is() {
+    const BYTES: usize = 60_000;
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, _other] = nodes(&ground, &redis, serving);
+    let text = "x".repeat(BYTES);
+    push(&one, json!({"event_name": "later", "subject": text, "token": "ann", "delay_seconds": 3_600})).await;
+    let sent = async || {
+        let stats = redis.command(&[b"INFO", b"stats"]).await;
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap().to_owned();
+        line.parse::<usize>().unwrap()
+    };
+    let before = sent().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let after = sent().await;
+    assert!(after - before < BYTES, "{}", after - before);
 }

@@ -122,12 +122,13 @@ impl Connection {
         };
         self.is_welcome = true;
         let is_alone = !self.chat.settings.multi_device;
-        let entered = self.common.registration.enter(transport.handle(), transport.now(), is_alone);
+        let now = transport.now();
+        let entered = self.common.registration.enter(transport.handle(), now, is_alone);
         for older in entered.replaced {
             older.close(CloseReason::TakenOver);
         }
         if is_alone {
-            self.chat.is_here_now(self.user.id, &transport.worker().broker);
+            self.chat.is_here_now(self.user.id, now, &transport.worker().broker);
         }
         let welcome = Push::welcome(self.user.id, &self.chat.now_text()).frame(self.chat.compat());
         transport.send_frame(welcome);

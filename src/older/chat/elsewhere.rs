@@ -1,6 +1,6 @@
 //! Who is online at any node of a cluster (`docs/cluster.md`): this one knows its own connections, the others are asked.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix_web::rt::time::timeout;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::{
         broker::Broker,
     },
     error::CloseReason,
-    ids::{ChannelName, NodeId},
+    ids::{ChannelName, NodeId, Timestamp},
     limits,
     older::chat::shared::Chat,
 };
@@ -40,6 +40,21 @@ enum Asked {
         users: Vec<u64>,
         channel: String,
     },
+}
+
+/// A user has a connection at a node since then; the older ones are closed.
+#[derive(Serialize, Deserialize)]
+struct HasCome {
+    user: u64,
+    since: u64,
+}
+
+impl HasCome {
+    /// Whether that closes the connection that the user has at `own` since then. Of two who come in one moment at two nodes the
+    /// one of the greater node stays.
+    fn replaces(&self, from: NodeId, since: Timestamp, own: NodeId) -> bool {
+        (since.millis(), own.to_bytes()) < (self.since, from.to_bytes())
+    }
 }
 
 impl Chat {
@@ -94,20 +109,22 @@ impl Chat {
     pub async fn attach(&self, users: &[u64], channel: &ChannelName, broker: &Broker) {
         let asked = Asked::Attach { users: users.to_owned(), channel: channel.as_str().to_owned() };
         let there = broker.ask_protocol(NAME, &asked, |_: &bool| false);
-        let (is_done, there) = future::join(self.attach_here(users, channel), there).await;
+        let (is_done, there) = future::join(self.attach_here(users, channel, limits::CHAT_GROUP_WAIT), there).await;
         if !is_done || there.contains(&false) {
             tracing::warn!("some members of a new chat group do not get its messages yet");
         }
     }
 
-    /// Whether all are attached.
-    async fn attach_here(&self, users: &[u64], channel: &ChannelName) -> bool {
-        timeout(limits::CHAT_GROUP_WAIT, future::join_all(self.online.attach(users, channel))).await.is_ok()
+    /// Whether all are attached, after so long at most.
+    async fn attach_here(&self, users: &[u64], channel: &ChannelName, patience: Duration) -> bool {
+        timeout(patience, future::join_all(self.online.attach(users, channel))).await.is_ok()
     }
 
-    /// The user has one connection, and that is here.
-    pub fn is_here_now(&self, user: u64, broker: &Broker) {
-        broker.tell_protocol(NAME, &user.to_be_bytes());
+    /// The user has one connection, and that is here since this moment.
+    pub fn is_here_now(&self, user: u64, since: Timestamp, broker: &Broker) {
+        // Cannot fail: it is written into memory.
+        let letter = serde_json::to_vec(&HasCome { user, since: since.millis() }).unwrap_or_default();
+        broker.tell_protocol(NAME, &letter);
     }
 }
 
@@ -123,7 +140,8 @@ impl Attendant for Chat {
                 Asked::Count => serde_json::to_vec(&self.online.users()),
                 Asked::InRoom { user, room } => serde_json::to_vec(&self.online.is_in(user, &room)),
                 Asked::Attach { users, channel } => {
-                    serde_json::to_vec(&self.attach_here(&users, &channel.as_str().into()).await)
+                    let patience = limits::CHAT_GROUP_WAIT_ELSEWHERE;
+                    serde_json::to_vec(&self.attach_here(&users, &channel.as_str().into(), patience).await)
                 }
             };
             answer.ok()
@@ -131,11 +149,39 @@ impl Attendant for Chat {
     }
 
     /// A user has come to another node, and goes on there alone (`docs/protocols/chat.md §7`).
-    fn hear(self: Arc<Self>, _: &Arc<Broker>, _: NodeId, letter: Bytes) {
-        let Ok(user) = <[u8; 8]>::try_from(&letter[..]) else { return };
-        for connection in self.online.registered(&u64::from_be_bytes(user)) {
-            if let Some(handle) = connection.handle() {
+    fn hear(self: Arc<Self>, broker: &Arc<Broker>, from: NodeId, letter: Bytes) {
+        let (Ok(come), Some(nodes)) = (serde_json::from_slice::<HasCome>(&letter), broker.nodes()) else { return };
+        for connection in self.online.registered(&come.user) {
+            if let Some((handle, since)) = connection.entered()
+                && come.replaces(from, *since, nodes.own())
+            {
                 handle.close(CloseReason::TakenOver);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What another node says of members who are not there yet still comes in time.
+    #[test]
+    fn a_node_that_is_asked_waits_less_than_who_asks() {
+        assert!(limits::CHAT_GROUP_WAIT_ELSEWHERE + Duration::from_millis(250) < limits::NODE_ANSWER);
+    }
+
+    /// Of two connections of a user one stays, whichever letter comes first, and a late one closes nothing that is newer.
+    #[test]
+    fn of_two_connections_at_two_nodes_one_stays() {
+        let [here, there] = [NodeId::random(), NodeId::random()];
+        for (own, other) in [(1, 2), (2, 1), (5, 5)] {
+            let letter = |since| HasCome { user: 7, since };
+            let closes_own = letter(other).replaces(there, Timestamp::from_millis(own), here);
+            let closes_other = letter(own).replaces(here, Timestamp::from_millis(other), there);
+            assert_ne!(closes_own, closes_other, "{own} and {other}");
+            if own != other {
+                assert_eq!(closes_own, own < other, "{own} and {other}");
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -66,6 +66,8 @@ pub struct Groups {
     changing: Mutex<()>,
     /// By id.
     storing: Mutex<HashMap<String, Storing>>,
+    /// Those who wait for an answer, of all of them.
+    answering: AtomicUsize,
     /// The greatest number of a message, where the stream gives them.
     heard: AtomicU64,
     /// Notifications on their way to disk: user, NUL, id.
@@ -96,6 +98,8 @@ struct Storing {
     waiting: Vec<AnswerTo>,
     /// The store has it; else it is on its way through the stream.
     is_written: bool,
+    /// When it was sent, by the clock's uptime.
+    since: Duration,
 }
 
 /// Where an answer goes that comes after a commit.
@@ -130,6 +134,7 @@ impl Groups {
             numbers: Mutex::new(numbers),
             changing: Mutex::default(),
             storing: Mutex::default(),
+            answering: AtomicUsize::new(0),
             heard: AtomicU64::new(heard),
             notifying: Arc::default(),
             echoes: Mutex::default(),

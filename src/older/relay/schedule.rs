@@ -118,7 +118,7 @@ impl Schedule {
     /// # Errors
     /// When the disk cannot be read.
     pub async fn list(&self, limit: usize) -> Result<Vec<DelayedPush>, StoreError> {
-        let rows = self.due(FOR_EVER, limit).await?;
+        let rows = self.store.read_one(Read::due(DELAYED, FOR_EVER, limit)).await?.due()?;
         Ok(rows.iter().filter_map(DelayedPush::read).collect())
     }
 
@@ -139,8 +139,9 @@ impl Schedule {
         }
     }
 
+    /// What is due, without the pushes: every node asks for it all the time.
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {
-        self.store.read_one(Read::due(DELAYED, until, limit)).await?.due()
+        self.store.read_one(Read::due_keys(DELAYED, until, limit)).await?.due()
     }
 
     /// Which node sends a push; none: it is sent, or cancelled.
@@ -202,32 +203,58 @@ impl Schedule {
 
     /// Sends a push that is due and removes it. False: it waits for clients to come back.
     async fn send(&self, row: Scheduled, delivery: &Delivery, broker: &Arc<Broker>) -> Result<bool, RelayError> {
-        let Some(delayed) = DelayedPush::read(&row) else {
+        let Ok(id) = String::from_utf8(row.key.clone()) else {
             tracing::error!("a delayed push cannot be read; it is dropped");
             self.remove(&row.key).await?;
             return Ok(true);
         };
-        if delayed.push.user.is_none() && self.is_grace() {
-            let is_of_earlier_run = delayed.made().is_none_or(|made| made < self.started);
-            if is_of_earlier_run || delivery.recipients(&delayed.push) == 0 {
-                return Ok(false);
-            }
-        }
-        let id = delayed.id.clone();
         let mut sent = self.sent.lock().await;
         // Not there: cancelled, or another node has sent it meanwhile.
         if !sent.contains(&id)
             && let Some(mark) = self.mark(&id).await?
         {
+            if self.is_anothers(&mark) {
+                return Ok(false);
+            }
+            let mut row = row;
+            // Whether it waits for clients to come back is known only of the push itself.
+            let is_read = self.is_grace();
+            if is_read {
+                self.fill(&mut row).await?;
+                if DelayedPush::read(&row).is_some_and(|delayed| self.waits_for_clients(&delayed, delivery)) {
+                    return Ok(false);
+                }
+            }
             if !self.claim(&id, mark).await? {
                 return Ok(false);
             }
-            self.deliver(delayed, delivery, broker).await?;
+            if !is_read {
+                self.fill(&mut row).await?;
+            }
+            match DelayedPush::read(&row) {
+                Some(delayed) => self.deliver(delayed, delivery, broker).await?,
+                // Whoever took it for this node's death has sent it.
+                None if row.value.is_empty() => {}
+                None => tracing::error!("a delayed push cannot be read; it is dropped"),
+            }
             sent.insert(id.clone());
         }
         self.remove(id.as_bytes()).await?;
         sent.remove(&id);
         Ok(true)
+    }
+
+    /// Reads the push itself into a row that has its key and time only.
+    async fn fill(&self, row: &mut Scheduled) -> Result<(), StoreError> {
+        let value = self.store.read_one(Read::scheduled(DELAYED, &*row.key)).await?.value()?;
+        row.value = value.unwrap_or_default();
+        Ok(())
+    }
+
+    /// One for everybody waits while clients come back: if it is of an earlier run, or nobody is here.
+    fn waits_for_clients(&self, delayed: &DelayedPush, delivery: &Delivery) -> bool {
+        let is_of_earlier_run = delayed.made().is_none_or(|made| made < self.started);
+        delayed.push.user.is_none() && (is_of_earlier_run || delivery.recipients(&delayed.push) == 0)
     }
 
     /// # Errors

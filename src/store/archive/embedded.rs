@@ -15,7 +15,11 @@
 //!
 //! The rows may be those of several nodes: what is written by what was read expects it to be so still, and is judged again if not.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 
@@ -24,7 +28,7 @@ use crate::{
     ids::Timestamp,
     limits,
     store::{
-        Batch, KeyedLock, Readers, Row, Store, StoreError,
+        Batch, Found, KeyedLock, Read, Readers, Row, Store, StoreError,
         archive::{
             Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page, Reading, check_users,
             embedded::keys::{id_at_end, id_of_room_key, removed_from, room_key, room_prefix, stored_in, user_key},
@@ -80,6 +84,19 @@ impl EmbeddedArchive {
         value.map(|value| read_message(id, &value)).transpose()
     }
 
+    /// Those of these messages that there are still, by one read: the store may be on another machine.
+    fn messages(&self, ids: &[MessageId]) -> Result<Vec<Message>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (told, found) = mpsc::sync_channel(1);
+        let reads = ids.iter().map(|id| Read::get(MESSAGES, id.to_bytes())).collect();
+        self.store.look(reads, Box::new(move |result| drop(told.send(result))));
+        let found = found.recv().map_err(|_| StoreError::Closed)??;
+        let read = |(id, found): (&MessageId, Found)| found.value()?.map(|value| read_message(*id, &value)).transpose();
+        ids.iter().zip(found).map(read).filter_map(Result::transpose).collect()
+    }
+
     /// The way to the last page of a large room is long.
     fn read_page(&self, room: &str, page: u64, size: usize) -> Result<Page, StoreError> {
         let total = self.count(room)?;
@@ -98,10 +115,13 @@ impl EmbeddedArchive {
             }
             let skipped = skip.min(portion.len() as u64);
             skip -= skipped;
-            for row in &portion[skipped as usize..] {
-                if messages.len() < size {
-                    messages.extend(self.message(id_of_room_key(&row.key)?)?);
-                }
+            let mut rest = &portion[skipped as usize..];
+            // What was removed meanwhile is made up for by what is behind it.
+            while !rest.is_empty() && messages.len() < size {
+                let (rows, behind) = rest.split_at(rest.len().min(size - messages.len()));
+                let ids: Result<Vec<MessageId>, _> = rows.iter().map(|row| id_of_room_key(&row.key)).collect();
+                messages.extend(self.messages(&ids?)?);
+                rest = behind;
             }
         }
         Ok(Page { messages, total })
@@ -260,8 +280,8 @@ impl Archive for EmbeddedArchive {
         async move {
             let after = after.map(|id| user_key(to, &id.to_bytes()));
             let rows = self.store.list(INBOX, &user_key(to, &[]), after.as_deref(), limit)?;
-            let messages = rows.iter().map(|row| self.message(id_at_end(&row.key)?));
-            messages.filter_map(Result::transpose).collect()
+            let ids: Result<Vec<MessageId>, _> = rows.iter().map(|row| id_at_end(&row.key)).collect();
+            self.messages(&ids?)
         }
         .boxed()
     }
@@ -404,4 +424,88 @@ fn lock_key(table: &str, key: &[u8]) -> Vec<u8> {
 
 fn participant_key(room: &str, user: u64) -> Vec<u8> {
     [&room_prefix(room)[..], &user.to_be_bytes()].concat()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::store::{Committed, Done, Scheduled, archive::Ids, faulty::FaultyDisk};
+
+    /// A store that counts the calls that would each be a round trip.
+    struct Counted {
+        store: Arc<dyn Store>,
+        calls: AtomicUsize,
+    }
+
+    impl Counted {
+        fn counted(&self) -> &Arc<dyn Store> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            &self.store
+        }
+    }
+
+    impl Store for Counted {
+        fn submit(&self, batch: Batch, done: Done<Committed>) {
+            self.store.submit(batch, done);
+        }
+
+        fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.counted().get(table, key)
+        }
+
+        fn list(&self, table: &str, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+            self.counted().list(table, prefix, after, limit)
+        }
+
+        fn due(&self, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {
+            self.counted().due(table, until, limit)
+        }
+
+        fn cursor(&self, name: &str) -> Result<u64, StoreError> {
+            self.counted().cursor(name)
+        }
+
+        fn bytes(&self, table: &str) -> Result<u64, StoreError> {
+            self.counted().bytes(table)
+        }
+
+        fn look(&self, reads: Vec<Read>, done: Done<Vec<Found>>) {
+            self.counted().look(reads, done);
+        }
+    }
+
+    /// A page of messages costs a store on another machine few round trips, however many they are.
+    #[tokio::test]
+    async fn messages_are_read_together() {
+        let store = Arc::new(Counted { store: FaultyDisk::default().store(), calls: AtomicUsize::new(0) });
+        let clock = Clock::system();
+        let archive = EmbeddedArchive::new(Arc::clone(&store) as Arc<_>, clock.clone(), None);
+        let ids = Ids::new(clock.clone());
+        let mut all = Vec::new();
+        for number in 0..50 {
+            let message = Message {
+                id: ids.mint(),
+                room: "private_7_8".to_owned(),
+                from: 7,
+                to: 8,
+                kind: 1,
+                content: number.to_string(),
+                created: clock.now(),
+                client_id: None,
+            };
+            archive.insert(message.clone()).await.unwrap();
+            all.push(message);
+        }
+        store.calls.store(0, Ordering::Relaxed);
+        assert_eq!(archive.missed(8, None, 100).await.unwrap(), all);
+        assert_eq!(store.calls.swap(0, Ordering::Relaxed), 2);
+        all.reverse();
+        let page = archive.page("private_7_8", 2, 20).await.unwrap();
+        assert_eq!((&page.messages[..], page.total), (&all[20..40], 50));
+        // How many there are, which, and what they are.
+        assert_eq!(store.calls.load(Ordering::Relaxed), 4);
+    }
 }

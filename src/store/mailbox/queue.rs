@@ -265,6 +265,11 @@ impl Queue {
         self.waiting.contains_key(&number) || self.gone.as_ref().is_some_and(|gone| gone.numbers.contains(&number))
     }
 
+    /// The last number that is in hand; 0: none is.
+    pub(super) fn last_in_hand(&self) -> u64 {
+        self.waiting.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
     /// It waits in the store, and for others.
     pub(super) fn drop_from_hand(&mut self, number: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&number)?;

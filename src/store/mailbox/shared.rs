@@ -3,8 +3,11 @@
 //! rows before, and what it writes counts only if nobody has changed them since.
 //!
 //! As [`super`], but before the facts of a message stands the node that has it, where one node at a time may have it. Row 0 of an
-//! owner has the last number (8 bytes); it goes when nothing was put in for some time. Numbers begin with the time, so none comes
-//! twice.
+//! owner has the last number (8 bytes), and how many messages wait at most (8) with how many bytes (8); it goes when nothing was put in
+//! for some time. Numbers begin with the time, so none comes twice.
+//!
+//! What is removed does not lessen the two: several nodes may remove the same. The messages are counted anew when by row 0 there is no
+//! more room, so as long as there is, nobody reads them who puts one in.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,21 +100,49 @@ impl Found {
     }
 }
 
-/// The last number, if there is one, and the messages of an owner, in order. What cannot be read was written by nobody of us.
-fn sort(owner: &str, rows: Vec<Row>) -> (Option<Row>, Vec<Found>) {
-    let (mut head, mut found) = (None, Vec::new());
-    for row in rows {
-        match NumberKey::read(&row.key) {
-            Some(key) if key.owner != owner => {}
-            Some(NumberKey { number: 0, .. }) => head = Some(row),
-            _ => found.extend(Found::read(row)),
-        }
-    }
-    (head, found)
+/// The messages of an owner, in order. What cannot be read was written by nobody of us.
+fn messages(owner: &str, rows: Vec<Row>) -> Vec<Found> {
+    let is_one = |row: &Row| NumberKey::read(&row.key).is_none_or(|key| key.owner == owner && key.number != 0);
+    rows.into_iter().filter(is_one).filter_map(Found::read).collect()
 }
 
-fn last_of(head: Option<&Row>) -> u64 {
-    head.and_then(|row| row.value.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes)
+/// Row 0 of an owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Head {
+    last: u64,
+    /// How much waits at most.
+    messages: u64,
+    bytes: u64,
+}
+
+impl Head {
+    /// One that does not say how much waits has no room.
+    fn read(value: &[u8]) -> Self {
+        let (numbers, _) = value.as_chunks();
+        match numbers.iter().map(|number| u64::from_be_bytes(*number)).collect::<Vec<_>>()[..] {
+            [last, messages, bytes] => Self { last, messages, bytes },
+            _ => Self { last: first_of(value), messages: u64::MAX, bytes: u64::MAX },
+        }
+    }
+
+    fn value(self) -> Vec<u8> {
+        [self.last, self.messages, self.bytes].map(u64::to_be_bytes).concat()
+    }
+
+    /// With one message more, and nothing gone.
+    fn with(self, message: &Message) -> Self {
+        let (messages, bytes) = (self.messages.saturating_add(1), self.bytes.saturating_add(message.bytes as u64));
+        Self { messages, bytes, ..self }
+    }
+
+    const fn is_within(self, bounds: Bounds) -> bool {
+        self.messages <= bounds.messages as u64 && self.bytes <= bounds.bytes as u64
+    }
+}
+
+/// The number with which a value begins.
+fn first_of(value: &[u8]) -> u64 {
+    value.first_chunk::<8>().map_or(0, |number| u64::from_be_bytes(*number))
 }
 
 /// The facts of a message that a node has, or nobody.
@@ -144,28 +175,45 @@ impl<O: Owner> Mailboxes<O> {
         let _turn = timeout(limits::MAILBOX_TURN, access.turn.lock()).await.map_err(|_| StoreError::Late)?;
         let Tables { facts: table, bodies } = self.tables;
         let seen = once.as_ref().zip(sharing.seen).map(|(name, table)| (table, name.clone()));
+        let head_key = NumberKey::new(&mailbox.name, 0);
+        let stands = facts(message.since, message.level, message.bytes, &message.key);
+        // One with a key has to be looked for among what waits.
+        let mut is_counted = !message.key.is_empty();
         for _ in 0..limits::MAILBOX_TRIES {
-            let mut reads = vec![Read::list(table, NumberKey::prefix(&mailbox.name), usize::MAX), Read::bytes(bodies)];
+            let mut reads = vec![Read::get(table, head_key), Read::bytes(bodies)];
             reads.extend(seen.iter().map(|(table, name)| Read::get(table, name.clone())));
+            reads.extend(is_counted.then(|| Read::list(table, NumberKey::prefix(&mailbox.name), usize::MAX)));
             let mut read = self.store.read(reads).await?.into_iter();
             let mut next = || read.next().ok_or_else(|| StoreError::damaged("an answer of the store"));
-            let (head, found) = sort(&mailbox.name, next()?.rows()?);
+            let before = next()?.value()?;
             let stored = next()?.number()?;
-            let is_seen = seen.is_some() && next()?.value()?.is_some();
-            if is_seen || (!message.key.is_empty() && found.iter().any(|found| *found.key == *message.key)) {
+            if seen.is_some() && next()?.value()?.is_some() {
                 return Ok(Posted::Known);
             }
-            let waiting = found.iter().map(|found| (found.level, found.number, found.bytes));
-            let Some(displaced) = room_for(&message, bounds, waiting) else { return Ok(Posted::Full(Full::Owner)) };
+            let (mut head, mut displaced) = (before.as_deref().map_or_else(Head::default, Head::read), Vec::new());
+            if is_counted {
+                let mut found = messages(&mailbox.name, next()?.rows()?);
+                if !message.key.is_empty() && found.iter().any(|found| *found.key == *message.key) {
+                    return Ok(Posted::Known);
+                }
+                let waiting = found.iter().map(|found| (found.level, found.number, found.bytes));
+                let Some(room) = room_for(&message, bounds, waiting) else { return Ok(Posted::Full(Full::Owner)) };
+                found.retain(|found| !room.contains(&found.number));
+                displaced = room;
+                let bytes = found.iter().map(|found| found.bytes as u64).sum();
+                head = Head { messages: found.len() as u64, bytes, ..head };
+            } else if !head.with(&message).is_within(bounds) {
+                is_counted = true;
+                continue;
+            }
             if stored.saturating_add(message.body.len() as u64) > self.bytes as u64 {
                 return Ok(Posted::Full(Full::All));
             }
-            let number = (last_of(head.as_ref()) + 1).max(sharing.clock.now().millis() << limits::MAILBOX_NUMBER_BITS);
-            let (key, head_key) = (NumberKey::new(&mailbox.name, number), NumberKey::new(&mailbox.name, 0));
-            let stands = facts(message.since, message.level, message.bytes, &message.key);
+            let number = (head.last + 1).max(sharing.clock.now().millis() << limits::MAILBOX_NUMBER_BITS);
+            let key = NumberKey::new(&mailbox.name, number);
             let mut batch = Batch::new()
-                .expect(table, head_key, head.map(|row| row.value))
-                .put(table, head_key, number.to_be_bytes())
+                .expect(table, head_key, before)
+                .put(table, head_key, Head { last: number, ..head.with(&message) }.value())
                 .put(table, key, marked(NOBODY, &stands))
                 .put(bodies, key, &message.body[..]);
             if let Some((seen, name)) = &seen {
@@ -204,19 +252,29 @@ impl<O: Owner> Mailboxes<O> {
         access.is_due.store(false, Ordering::Release);
         let Tables { facts: table, bodies } = self.tables;
         for _ in 0..limits::MAILBOX_TRIES {
-            let removals = mailbox.lock().queue.removals();
-            let list = Read::list(table, NumberKey::prefix(&mailbox.name), usize::MAX);
-            let (_, found) = sort(&mailbox.name, self.store.read_one(list).await?.rows()?);
+            let (removals, in_hand) = {
+                let queue = &mailbox.lock().queue;
+                (queue.removals(), queue.last_in_hand())
+            };
             let (mut loaded, mut wanted, mut bytes, mut is_left) = (Loaded::default(), Vec::new(), 0, false);
-            for found in found {
-                if sharing.is_exclusive && sharing.claims.is_anothers(&found.mark) {
-                    loaded.is_elsewhere = true;
-                } else if mailbox.lock().queue.is_known(found.number) {
-                } else if wanted.len() < limits::MAILBOX_UNCONFIRMED && bytes < limits::MAILBOX_UNCONFIRMED_BYTES {
-                    bytes += found.bytes;
-                    wanted.push(found);
-                } else {
-                    is_left = true;
+            // Where all have what waits, everything up to there is in hand, or was read; else another node may have given some back.
+            let from = if sharing.is_exclusive { 0 } else { in_hand };
+            let mut after = Some(NumberKey::new(&mailbox.name, from).into());
+            while !is_left && after.is_some() {
+                let (prefix, limit) = (NumberKey::prefix(&mailbox.name), limits::MAILBOX_UNCONFIRMED + 1);
+                let page = Read::List { table: table.to_owned(), prefix, after, limit };
+                let rows = self.store.read_one(page).await?.rows()?;
+                after = rows.last().filter(|_| rows.len() == limit).map(|row| row.key.clone());
+                for found in messages(&mailbox.name, rows) {
+                    if sharing.is_exclusive && sharing.claims.is_anothers(&found.mark) {
+                        loaded.is_elsewhere = true;
+                    } else if mailbox.lock().queue.is_known(found.number) {
+                    } else if wanted.len() < limits::MAILBOX_UNCONFIRMED && bytes < limits::MAILBOX_UNCONFIRMED_BYTES {
+                        bytes += found.bytes;
+                        wanted.push(found);
+                    } else {
+                        is_left = true;
+                    }
                 }
             }
             mailbox.lock().queue.note_left(is_left);
@@ -347,8 +405,7 @@ impl<O: Owner> Mailboxes<O> {
     /// An owner without messages needs no last number, when the next one is greater by the time alone.
     fn forget(&self, head: Option<Row>, now: u64) {
         if let Some(Row { key, value }) = head
-            && let Ok(last) = <[u8; 8]>::try_from(&value[..])
-            && (u64::from_be_bytes(last) >> limits::MAILBOX_NUMBER_BITS) + limits::MAILBOX_NUMBER_LIFE < now
+            && (first_of(&value) >> limits::MAILBOX_NUMBER_BITS) + limits::MAILBOX_NUMBER_LIFE < now
         {
             let batch = Batch::new().expect(self.tables.facts, key.clone(), Some(value)).remove(self.tables.facts, key);
             self.store.submit(batch, Box::new(drop));
@@ -365,7 +422,7 @@ impl<O: Owner> Mailboxes<O> {
             let rows = self.store.read_one(page).await?.rows()?;
             after = rows.last().map(|row| row.key.clone());
             let is_over = rows.len() < limit;
-            let old = rows.into_iter().filter(|row| last_of(Some(row)) + window < now);
+            let old = rows.into_iter().filter(|row| first_of(&row.value) + window < now);
             self.store.commit(old.fold(Batch::new(), |batch, row| batch.remove(table, row.key))).await?;
             if is_over {
                 return Ok(());

@@ -8,8 +8,8 @@ end
 local at = 2
 while ARGV[at] do
     local read, a, b, c, d = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-    if read == 'g' then
-        local value = redis.call('HGET', P .. 'r:' .. a, b)
+    if read == 'g' or read == 's' then
+        local value = redis.call('HGET', P .. (read == 'g' and 'r:' or 'v:') .. a, b)
         tell(value and 1 or 0)
         if value then tell(value) end
         at = at + 3
@@ -24,13 +24,13 @@ while ARGV[at] do
             end
         end
         at = at + 5
-    elseif read == 'd' then
+    elseif read == 'd' or read == 'k' then
         local due = redis.call('ZRANGEBYSCORE', P .. 'd:' .. a, '-inf', b, 'WITHSCORES', 'LIMIT', 0, c)
         tell(#due / 2)
         for i = 1, #due, 2 do
             tell(due[i + 1])
             tell(due[i])
-            tell(redis.call('HGET', P .. 'v:' .. a, due[i]))
+            tell(read == 'd' and redis.call('HGET', P .. 'v:' .. a, due[i]) or '')
         end
         at = at + 4
     else

@@ -3,13 +3,17 @@
 use std::{collections::hash_map::Entry, sync::Arc};
 
 use bytestring::ByteString;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::{
+    sync::Mutex as AsyncMutex,
+    time::{self, MissedTickBehavior},
+};
 
 use super::Groups;
 use crate::{
     core::message::EntryId,
     engines::redis,
     ids::ClientId,
+    limits,
     older::group::{
         code::Code,
         message::{GroupMessage, group_channel, to_json},
@@ -24,8 +28,16 @@ impl Groups {
         let Some(Ok(mut inbox)) = self.inbox.as_ref().map(AsyncMutex::try_lock) else {
             return;
         };
-        while let Some(Received { event, id, receipt }) = inbox.recv().await {
-            self.hear(event, id, receipt).await;
+        let mut looks = time::interval(limits::GROUP_RETURN_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                received = inbox.recv() => match received {
+                    Some(Received { event, id, receipt }) => self.hear(event, id, receipt).await,
+                    None => return,
+                },
+                _ = looks.tick() => self.give_up(),
+            }
         }
     }
 
@@ -67,7 +79,8 @@ impl Groups {
         if self.deliveries.is_full(&group_channel(&message.group_id)) {
             return;
         }
-        let is_member_here = self.membership.read().get(&message.group_id).is_some();
+        // Where the stream orders messages, that somebody is a member here may be read after the first of them: all are kept.
+        let is_kept = self.is_ordered() || self.membership.read().get(&message.group_id).is_some();
         let (id, json) = (message.message_id.clone(), ByteString::from(to_json(&message)));
         // Noted before it is looked for: between the two it could have come to disk.
         match self.storing.lock().entry(id.clone()) {
@@ -76,7 +89,7 @@ impl Groups {
             known => known.or_default().is_written = true,
         }
         let known = self.read(self.repository.find(&id));
-        if known == Ok(None) && is_member_here {
+        if known == Ok(None) && is_kept {
             let groups = Arc::clone(self);
             let number = self.is_ordered().then(|| Numbers::of(at));
             return self.store(&message, json, None, number, move |outcome| {

@@ -1,7 +1,7 @@
 //! A message is stored (`docs/protocols/group.md §6`): known already? A number, its rows, and after the commit the ack and
 //! the channel.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytestring::ByteString;
 
@@ -64,6 +64,10 @@ impl Groups {
                         if is_fast {
                             return Ok(Sent::Now(id.clone()));
                         }
+                        if self.answering.load(Ordering::Relaxed) >= limits::GROUP_OUTSTANDING {
+                            return Err(Code::NotStored);
+                        }
+                        self.answering.fetch_add(1, Ordering::Relaxed);
                         known.waiting.push(answer);
                         return Ok(Sent::Later);
                     }
@@ -74,8 +78,13 @@ impl Groups {
                 let [_, today] = ids;
                 today
             };
+            if storing.len().max(self.answering.load(Ordering::Relaxed)) >= limits::GROUP_OUTSTANDING {
+                return Err(Code::NotStored);
+            }
             let waiting = if is_fast { Vec::new() } else { vec![answer] };
-            storing.insert(id.clone(), Storing { waiting, is_written: !self.is_ordered() });
+            self.answering.fetch_add(waiting.len(), Ordering::Relaxed);
+            let since = self.clock.uptime();
+            storing.insert(id.clone(), Storing { waiting, is_written: !self.is_ordered(), since });
             id
         };
         message.message_id.clone_from(&id);
@@ -153,6 +162,26 @@ impl Groups {
     /// A message is on disk, or is not: answers those who have sent it.
     pub(super) fn settle(&self, id: &str, outcome: &Result<(), Code>) {
         let settled = self.storing.lock().remove(id).unwrap_or_default();
+        self.answer_all(id, &settled, outcome);
+    }
+
+    /// Refuses what the stream has not given back in time: Redis may have lost it. If it comes all the same it is stored, and
+    /// whoever sends it again with its id is then told so.
+    pub(super) fn give_up(&self) {
+        let now = self.clock.uptime();
+        let is_lost =
+            |storing: &Storing| !storing.is_written && now.saturating_sub(storing.since) >= limits::GROUP_RETURN;
+        let lost: Vec<(String, Storing)> = self.storing.lock().extract_if(|_, storing| is_lost(storing)).collect();
+        if !lost.is_empty() {
+            tracing::warn!(messages = lost.len(), "group messages are refused: the stream has not given them back");
+        }
+        for (id, settled) in &lost {
+            self.answer_all(id, settled, &Err(Code::NotStored));
+        }
+    }
+
+    fn answer_all(&self, id: &str, settled: &Storing, outcome: &Result<(), Code>) {
+        self.answering.fetch_sub(settled.waiting.len(), Ordering::Relaxed);
         for answer in &settled.waiting {
             self.answer(answer, id, outcome);
         }

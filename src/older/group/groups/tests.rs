@@ -10,9 +10,11 @@ use crate::{
     config::Config,
     core::command::HubId,
     ids::SessionId,
+    limits,
     older::group::{
         message::{GroupMessage, digest, to_json},
         repository::StoredMessage,
+        streams::{self, Event, Member, Receipt},
     },
     store::{Committed, Done, Row, Scheduled, faulty::FaultyDisk},
 };
@@ -44,6 +46,10 @@ impl Store for SlowStore {
 
     fn due(&self, _: &str, _: Timestamp, _: usize) -> Result<Vec<Scheduled>, StoreError> {
         Ok(Vec::new())
+    }
+
+    fn scheduled(&self, _: &str, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
     }
 
     fn cursor(&self, _: &str) -> Result<u64, StoreError> {
@@ -178,4 +184,72 @@ async fn the_same_again_is_known_for_a_day() {
     assert_eq!(groups.send(said("x"), "{}", answer_to("c")), Ok(Sent::Later));
     store.commit(Batch::new()).await.unwrap();
     assert_eq!(groups.before("g", u64::MAX, 10).unwrap().len(), 3);
+}
+
+/// Groups whose messages are those of a stream, of a Redis that is not there, and where its events are put.
+fn open_ordered(store: &Arc<dyn Store>, clock: &Clock) -> (Arc<Groups>, tokio::sync::mpsc::Sender<Received>) {
+    let redis = crate::engines::redis::Settings::at("127.0.0.1:1", String::new().into(), 0);
+    let ordered = streams::Settings { is_ordered: true, ..streams::Settings::new(redis) };
+    let bus = Bus::start(ordered, clock.clone(), None, tokio::sync::mpsc::channel(1).0).unwrap();
+    let (events, inbox) = tokio::sync::mpsc::channel(8);
+    let settings = Config::defaults().unwrap().group;
+    (Groups::open(&settings, Arc::clone(store), clock.clone(), Some((bus, inbox))).unwrap(), events)
+}
+
+/// A node may read the first message of a group before it reads that somebody has joined: it has it in its history all the
+/// same.
+#[tokio::test]
+async fn the_first_message_of_a_group_is_kept_where_its_members_are_not_known_yet() {
+    let store = FaultyDisk::default().store();
+    let (groups, events) = open_ordered(&store, &Clock::system());
+    let listening = tokio::spawn({
+        let groups = Arc::clone(&groups);
+        async move { groups.listen().await }
+    });
+    let mut sequence = 0;
+    let mut hear = async |event| {
+        let (receipt, done) = Receipt::new();
+        sequence += 1;
+        let id = crate::engines::redis::EntryId { millis: 1_700_000_000_000, sequence };
+        events.send(Received { event, id, receipt }).await.unwrap();
+        done.await.unwrap();
+    };
+    hear(Event::Message(GroupMessage { message_id: "m1".into(), ..said("first") })).await;
+    hear(Event::MemberAdded(Member { group_id: "g".into(), user_id: "7".into() })).await;
+    assert_eq!(ids(&groups.before("g", u64::MAX, 10).unwrap()), ["m1"]);
+    listening.abort();
+}
+
+/// Redis may lose a message before it is read: its sender is told so in time, and can send it again.
+#[tokio::test]
+async fn what_the_stream_does_not_give_back_is_refused_in_time() {
+    let store = FaultyDisk::default().store();
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let (groups, _events) = open_ordered(&store, &clock);
+    let put = |id: &str, is_written| {
+        let storing = Storing { waiting: vec![answer_to("c-1")], is_written, since: groups.clock.uptime() };
+        groups.answering.fetch_add(1, Ordering::Relaxed);
+        groups.storing.lock().insert(id.to_owned(), storing);
+    };
+    put("old", false);
+    put("written", true);
+    clock.advance(limits::GROUP_RETURN);
+    put("young", false);
+    groups.give_up();
+    let mut left: Vec<String> = groups.storing.lock().keys().cloned().collect();
+    left.sort_unstable();
+    assert_eq!((left, groups.answering.load(Ordering::Relaxed)), (vec!["written".to_owned(), "young".to_owned()], 2));
+}
+
+/// The same message again and again while it is not on disk: those who wait are counted.
+#[tokio::test]
+async fn those_who_wait_for_their_messages_are_bounded() {
+    let store = FaultyDisk::default().store();
+    let groups = open_on(&store, &Clock::system());
+    groups.answering.store(limits::GROUP_OUTSTANDING, Ordering::Relaxed);
+    assert_eq!(groups.send(said("one more"), "{}", answer_to("c-1")), Err(Code::NotStored));
+    groups.answering.store(0, Ordering::Relaxed);
+    assert_eq!(groups.send(said("one more"), "{}", answer_to("c-1")), Ok(Sent::Later));
+    store.commit(Batch::new()).await.unwrap();
+    assert_eq!(groups.answering.load(Ordering::Relaxed), 0);
 }

@@ -55,6 +55,10 @@ impl Store for Watcher {
         Ok(Vec::new())
     }
 
+    fn scheduled(&self, _: &str, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
     fn cursor(&self, _: &str) -> Result<u64, StoreError> {
         Ok(0)
     }

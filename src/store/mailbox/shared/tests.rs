@@ -8,7 +8,11 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::{core::budget::Account, ids::NodeId, store::faulty::FaultyDisk};
+use crate::{
+    core::budget::Account,
+    ids::NodeId,
+    store::{Committed, Done, Scheduled, Store, faulty::FaultyDisk},
+};
 
 const TABLES: Tables = Tables { facts: "facts", bodies: "bodies" };
 const FEW: Bounds = Bounds { messages: 3, bytes: usize::MAX };
@@ -177,4 +181,80 @@ async fn a_sweep_removes_what_is_old_counts_and_tells_what_waits() {
     cluster.post(1, "new", None).await;
     assert_eq!(rows(), 2);
     assert_eq!(cluster.load(0).await.0, ["new"]);
+}
+
+/// Counts the rows that are listed.
+struct Listed {
+    store: Arc<dyn Store>,
+    rows: std::sync::atomic::AtomicUsize,
+}
+
+impl Store for Listed {
+    fn submit(&self, batch: Batch, done: Done<Committed>) {
+        self.store.submit(batch, done);
+    }
+
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(table, key)
+    }
+
+    fn list(&self, table: &str, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let rows = self.store.list(table, prefix, after, limit)?;
+        self.rows.fetch_add(rows.len(), Ordering::Relaxed);
+        Ok(rows)
+    }
+
+    fn due(&self, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {
+        self.store.due(table, until, limit)
+    }
+
+    fn scheduled(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.scheduled(table, key)
+    }
+
+    fn cursor(&self, name: &str) -> Result<u64, StoreError> {
+        self.store.cursor(name)
+    }
+
+    fn bytes(&self, table: &str) -> Result<u64, StoreError> {
+        self.store.bytes(table)
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_read_when_something_has_to_go_for_it_and_once_by_its_readers() {
+    const COUNT: usize = limits::MAILBOX_UNCONFIRMED + 40;
+    let (disk, clock) = (FaultyDisk::default(), Clock::manual(Timestamp::from_millis(START)));
+    let listed = Arc::new(Listed { store: disk.store(), rows: 0.into() });
+    let claims = Claims::new(IDS[0], || IDS.to_vec(), clock.clone());
+    let sharing = Sharing { claims, is_exclusive: false, seen: None, clock };
+    let (store, account) = (Arc::clone(&listed) as Arc<dyn Store>, Account::server(usize::MAX));
+    let node: Arc<Mailboxes<Nobody>> = Mailboxes::of_nodes(store, TABLES, 1 << 30, &account, sharing);
+    let (ann, bounds) = (node.of("ann"), Bounds { messages: COUNT, bytes: usize::MAX });
+    let rows = || listed.rows.swap(0, Ordering::Relaxed);
+    let post = async || node.post(&ann, Message::until_read("text"), bounds, None).await.unwrap();
+    for _ in 0..COUNT {
+        assert!(matches!(post().await, Posted::Kept { displaced: 0, .. }));
+    }
+    assert_eq!(rows(), 0);
+    let in_hand = || ann.lock().queue.behind(0).map(|(number, _)| number).collect::<Vec<_>>();
+    assert_eq!(node.load(&ann).await.unwrap(), MORE);
+    assert_eq!((in_hand().len(), rows()), (limits::MAILBOX_UNCONFIRMED, limits::MAILBOX_UNCONFIRMED + 1));
+    assert!(ann.lock().queue.is_left());
+    assert_eq!(node.load(&ann).await.unwrap(), MORE);
+    assert_eq!((in_hand().len(), rows()), (COUNT, 40));
+    assert_eq!(node.load(&ann).await.unwrap(), NOTHING);
+    assert_eq!(rows(), 0);
+    // By row 0 it is full, and by what is there as well.
+    assert!(matches!(post().await, Posted::Kept { displaced: 1, .. }));
+    assert_eq!(rows(), COUNT + 1);
+    // What was read counts no more, once it is counted.
+    let read = in_hand();
+    node.remove(&ann, read);
+    // Behind the removal.
+    node.store.commit(Batch::new()).await.unwrap();
+    for turn in 0..COUNT / 2 {
+        assert!(matches!(post().await, Posted::Kept { displaced: 0, .. }), "{turn}");
+    }
+    assert!(rows() <= 3);
 }
