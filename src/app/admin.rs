@@ -97,7 +97,12 @@ impl Hooks for AdminHooks {
 
     fn publish(&self, app: AppId, message: NewMessage) -> LocalBoxFuture<'static, Result<String, Fault>> {
         let (broker, limit) = (Arc::clone(&self.broker), self.ably.settings.max_message_bytes);
+        // Rooms of LetShare are in the app `shared`, whether or not Ably's clients have it.
+        let is_known = app == AppId::DEFAULT || self.apps.find(app).is_some();
         async move {
+            if !is_known {
+                return Err(Fault::NotFound { what: "app" });
+            }
             let name = Name::parse(message.channel)?;
             if name.qualifier.is_some() {
                 return Err(Fault::NotFound { what: "a channel that can be published to" });

@@ -106,6 +106,11 @@ impl Capability {
         self.operations_on(channel).has(operation)
     }
 
+    /// Whether it is at least that of a key that names none.
+    pub fn permits_all_channels(&self) -> bool {
+        ["*", "[*]*"].iter().any(|all| self.0.get(&Resource::new(all)) == Some(&Operations::ALL))
+    }
+
     /// Whether one of its resources is exactly this text.
     pub fn names(&self, resource: &str) -> bool {
         self.0.contains_key(resource)

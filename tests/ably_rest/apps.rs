@@ -3,7 +3,7 @@
 use letshare_server::{auth::JwtKey, clock::Clock, config::Config};
 use serde_json::{Value, json};
 
-use super::sandbox::{EVERYTHING, Sandbox, assert_refused};
+use super::sandbox::{EVERYTHING, SUBSCRIBE_ONLY, Sandbox, assert_refused};
 use crate::support::{
     AblyClient, Http, Server,
     ably::{TestApp, action},
@@ -81,6 +81,8 @@ async fn an_app_is_deleted_by_its_key() {
     let target = format!("/apps/{id}");
     let response = sandbox.http.ask("DELETE", &target, &[]).await;
     assert_refused(&response, 401, 40101);
+    let response = sandbox.ask_by(SUBSCRIBE_ONLY, "DELETE", &target, &[], b"").await;
+    assert_refused(&response, 401, 40160);
     let response = sandbox.ask_by(EVERYTHING, "DELETE", &target, &[], b"").await;
     assert_eq!((response.status, &*response.body), (204, ""));
     assert_eq!(response.header("content-type"), None);

@@ -153,6 +153,8 @@ async fn channels_page_by_page_and_publishing_to_one() {
     // As large as a client's message may be, and no larger.
     let message = |bytes| json!({"app": app.id, "channel": "orders:1", "data": "x".repeat(bytes)});
     assert_eq!(operator.post("publish", message(65_536)).await.status, 200);
+    let nowhere = json!({"app": "nosuch", "channel": "demo", "data": "x"});
+    assert_eq!(operator.post("publish", nowhere).await.status, 404);
     let refused = operator.post("publish", message(65_537)).await;
     let words = refused.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(refused.status >= 400 && words.contains("65537") && words.contains("65536"), "{refused:?}");

@@ -123,7 +123,7 @@ fn civil(moment: Timestamp) -> DateTime {
 }
 
 fn moment_of(time: DateTime) -> Timestamp {
-    let time = TimeZone::UTC.to_timestamp(time).map_or(0, |time| time.as_millisecond());
+    let time = TimeZone::UTC.to_timestamp(time).unwrap_or(jiff::Timestamp::MAX).as_millisecond();
     Timestamp::from_millis(u64::try_from(time).unwrap_or_default())
 }
 
@@ -152,6 +152,8 @@ mod tests {
         }
         let leap = Interval::parse("2028-02").unwrap().last();
         assert_eq!(Interval::at(Unit::Day, leap).id(), "2028-02-29");
+        let never = Interval::at(Unit::Minute, Timestamp::from_millis(u64::MAX));
+        assert!(never.last() >= never.start && never.start > leap);
     }
 
     #[test]

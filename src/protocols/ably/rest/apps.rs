@@ -66,9 +66,9 @@ pub async fn delete(call: &Call<'_>, app: &str) -> Result<RestAnswer, Fault> {
     }
     let Caller { access, .. } = call.caller()?;
     let app = AppId::parse(app).ok_or(Fault::NotFound { what: "app" })?;
-    if access.app.id != app || !access.is_basic {
+    if access.app.id != app || !access.is_basic || !access.key.capability.permits_all_channels() {
         let (operation, on) = ("deleting", Found::text(app.as_str()));
-        let permitted = "what concerns their own app, and deleting it to its keys only".into();
+        let permitted = "what concerns their own app, and deleting it to those of its keys only that may do everything on all channels".into();
         return Err(Fault::NotPermitted { operation, on, permitted });
     }
     call.rest.apps.remove(app)?;
