@@ -344,6 +344,21 @@ async fn a_mailbox_is_one_at_all_nodes() {
     .await;
 }
 
+/// Redis comes back without its data: its owner's next connection makes a mailbox known again.
+#[tokio::test]
+async fn a_mailbox_that_redis_has_forgotten_is_remembered_when_its_owner_comes() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one] = nodes(&ground, &redis, serving);
+    let row = async |command: &[u8]| redis.command(&[command, b"ls:{st:postoffice}r:po_mailboxes", b"erp"]).await;
+    let erp = mailbox(&one, "erp").await;
+    eventually(async || (row(b"HEXISTS").await == ":1\r\n").then_some(())).await;
+    erp.leave().await;
+    assert_eq!(row(b"HDEL").await, ":1\r\n");
+    let _erp = mailbox(&one, "erp").await;
+    eventually(async || (row(b"HEXISTS").await == ":1\r\n").then_some(())).await;
+}
+
 /// Each node looks all the time whether something is due; for that it needs no pushes.
 #[tokio::test]
 async fn a_push_that_is_not_due_stays_where_it_is() {

@@ -177,8 +177,10 @@ impl Shared {
         owner.readers.push(reader);
         let is_new = !owner.is_remembered && may_remember;
         owner.is_remembered |= is_new;
+        // Redis may have lost the row since; who writes from another node knows the mailbox by that alone.
+        let is_written = is_new || (owner.is_remembered && self.mailboxes.sharing().is_some());
         drop(contents);
-        if is_new {
+        if is_written {
             let written = self.store.commit(Batch::new().put(REMEMBERED, &*mailbox.name, ""));
             let known = (Arc::clone(self), Arc::clone(mailbox));
             self.watch(written, "a mailbox is remembered only until the server stops", move || {
