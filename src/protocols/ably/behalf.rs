@@ -115,7 +115,11 @@ impl AblyConnection {
     pub(super) fn go_on_for_others(&mut self, transport: &mut TransportContext<'_>) {
         let Some(behalf) = &mut self.behalf else { return };
         behalf.found = behalf.answer.lock().take();
-        let Some((first, _)) = behalf.waiting.pop_front().filter(|_| behalf.found.is_some()) else { return };
+        // A nudge for something else: they wait on.
+        if behalf.found.is_none() {
+            return;
+        }
+        let Some((first, _)) = behalf.waiting.pop_front() else { return };
         let waiting = std::mem::take(&mut behalf.waiting);
         self.receive(&first, transport);
         self.behalf = None;
