@@ -179,17 +179,27 @@ impl Inboxes {
             if inboxes.look(&mailbox).await && !std::mem::replace(&mut mailbox.lock().owner.is_watched, true) {
                 loop {
                     tokio::time::sleep(limits::MAILBOX_LOOK_AGAIN).await;
-                    if !inboxes.online.is_online(&*mailbox.name) || !inboxes.look(&mailbox).await {
+                    if inboxes.is_worth_it(&mailbox).await {
+                        continue;
+                    }
+                    mailbox.lock().owner.is_watched = false;
+                    // Who has found something just before has left it to this one.
+                    let is_again = inboxes.is_worth_it(&mailbox).await;
+                    if !is_again || std::mem::replace(&mut mailbox.lock().owner.is_watched, true) {
                         break;
                     }
                 }
-                mailbox.lock().owner.is_watched = false;
             }
             if !inboxes.online.is_online(&*mailbox.name) {
                 inboxes.hand_back(&mailbox).await;
             }
             inboxes.mailboxes.release(&mailbox);
         });
+    }
+
+    /// Looks, if the user is here; whether it is worth looking again.
+    async fn is_worth_it(&self, mailbox: &Arc<Mailbox>) -> bool {
+        self.online.is_online(&*mailbox.name) && self.look(mailbox).await
     }
 
     /// Whether it is worth looking again.
