@@ -16,6 +16,9 @@ pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
 /// What a message in a mailbox costs in memory, beside its key, and its body while that is not on disk.
 pub const MAILBOX_MESSAGE_COST: usize = 192;
 
+/// What a message costs on Redis beside its bytes: the index of its two rows, and for a minute what its batch was answered.
+pub const MAILBOX_STORED_COST: usize = 512;
+
 /// Rows of waiting messages that are read at a time when a server starts.
 pub const MAILBOX_ROWS: usize = 1_000;
 

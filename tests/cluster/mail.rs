@@ -350,7 +350,7 @@ async fn a_mailbox_that_redis_has_forgotten_is_remembered_when_its_owner_comes()
     let redis = RedisServer::start().await;
     let ground = Ground::new();
     let [one] = nodes(&ground, &redis, serving);
-    let row = |command: &'static [u8]| redis.command(&[command, b"ls:{st:postoffice}r:po_mailboxes", b"erp"]);
+    let row = async |command: &[u8]| redis.command(&[command, b"ls:{st:postoffice}r:po_mailboxes", b"erp"]).await;
     let erp = mailbox(&one, "erp").await;
     eventually(async || (row(b"HEXISTS").await == ":1\r\n").then_some(())).await;
     erp.leave().await;

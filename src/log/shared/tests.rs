@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     core::{
         budget::Account,
-        dedupe::Known,
+        dedupe::{Content, Known},
         history::Query,
         operation::MessageRef,
         replay::{self, Choice, Past, Wanted},

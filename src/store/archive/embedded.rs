@@ -464,6 +464,10 @@ mod tests {
             self.counted().due(table, until, limit)
         }
 
+        fn scheduled(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.counted().scheduled(table, key)
+        }
+
         fn cursor(&self, name: &str) -> Result<u64, StoreError> {
             self.counted().cursor(name)
         }

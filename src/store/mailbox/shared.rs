@@ -171,22 +171,32 @@ impl<O: Owner> Mailboxes<O> {
         let Some((sharing, access)) = self.sharing.as_ref().zip(mailbox.access.as_ref()) else {
             return Err(StoreError::Closed);
         };
+        let cost = limits::MAILBOX_MESSAGE_COST + message.key.len() + message.body.len();
+        let _charge = match self.payers.memory.charge(Kind::Mailbox, cost) {
+            Ok(charge) => charge,
+            Err(full) => return Ok(Posted::Full(Full::Memory(full))),
+        };
         // Who waits behind others for a store that does not answer is not to wait as long as all of them.
         let _turn = timeout(limits::MAILBOX_TURN, access.turn.lock()).await.map_err(|_| StoreError::Late)?;
         let Tables { facts: table, bodies } = self.tables;
+        let sized: Vec<&str> = [table, bodies].into_iter().chain(sharing.seen).collect();
         let seen = once.as_ref().zip(sharing.seen).map(|(name, table)| (table, name.clone()));
         let head_key = NumberKey::new(&mailbox.name, 0);
         let stands = facts(message.since, message.level, message.bytes, &message.key);
         // One with a key has to be looked for among what waits.
         let mut is_counted = !message.key.is_empty();
         for _ in 0..limits::MAILBOX_TRIES {
-            let mut reads = vec![Read::get(table, head_key), Read::bytes(bodies)];
+            let mut reads = vec![Read::get(table, head_key)];
+            reads.extend(sized.iter().map(|table| Read::bytes(table)));
             reads.extend(seen.iter().map(|(table, name)| Read::get(table, name.clone())));
             reads.extend(is_counted.then(|| Read::list(table, NumberKey::prefix(&mailbox.name), usize::MAX)));
             let mut read = self.store.read(reads).await?.into_iter();
             let mut next = || read.next().ok_or_else(|| StoreError::damaged("an answer of the store"));
             let before = next()?.value()?;
-            let stored = next()?.number()?;
+            let mut stored = 0_u64;
+            for _ in &sized {
+                stored = stored.saturating_add(next()?.number()?);
+            }
             if seen.is_some() && next()?.value()?.is_some() {
                 return Ok(Posted::Known);
             }
@@ -206,7 +216,9 @@ impl<O: Owner> Mailboxes<O> {
                 is_counted = true;
                 continue;
             }
-            if stored.saturating_add(message.body.len() as u64) > self.bytes as u64 {
+            let indexes = (self.on_disk() + 1).saturating_mul(limits::MAILBOX_STORED_COST as u64);
+            let own = message.body.len() + stands.len() + once.as_ref().map_or(0, Vec::len);
+            if stored.saturating_add(indexes).saturating_add(own as u64) > self.bytes as u64 {
                 return Ok(Posted::Full(Full::All));
             }
             let number = (head.last + 1).max(sharing.clock.now().millis() << limits::MAILBOX_NUMBER_BITS);

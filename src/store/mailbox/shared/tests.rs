@@ -258,3 +258,32 @@ async fn what_waits_is_read_when_something_has_to_go_for_it_and_once_by_its_read
     }
     assert!(rows() <= 3);
 }
+
+#[tokio::test]
+async fn facts_and_names_of_what_has_come_count_and_memory_is_asked() {
+    const BYTES: usize = 8_192;
+    let node = |memory| {
+        let clock = Clock::manual(Timestamp::from_millis(START));
+        let claims = Claims::new(IDS[0], || IDS.to_vec(), clock.clone());
+        let sharing = Sharing { claims, is_exclusive: false, seen: Some("seen"), clock };
+        let node: Arc<Mailboxes<Nobody>> =
+            Mailboxes::of_nodes(FaultyDisk::default().store(), TABLES, BYTES, &Account::server(memory), sharing);
+        node
+    };
+    let post = async |node: &Arc<Mailboxes<Nobody>>, number: u64| {
+        let once = format!("a name that is no text {number}").into_bytes();
+        node.post(&node.of("ann"), Message::until_read(""), Bounds::NONE, Some(once)).await.unwrap()
+    };
+    let full = node(usize::MAX);
+    let mut count = 0;
+    while matches!(post(&full, count).await, Posted::Kept { .. }) {
+        count += 1;
+    }
+    assert_eq!(post(&full, count).await, Posted::Full(Full::All));
+    let stored: u64 = ["facts", "bodies", "seen"].map(|table| full.store.bytes(table).unwrap()).iter().sum();
+    assert!(count > 10 && stored <= BYTES as u64, "{count} {stored}");
+    assert!(matches!(post(&node(100), 0).await, Posted::Full(Full::Memory(_))));
+    // What is not in hand is not read from another machine by who has others to serve.
+    let number = full.load(&full.of("ann")).await.map(|_| full.of("ann").lock().queue.last_in_hand()).unwrap();
+    assert_eq!(full.body("ann", number), Ok(None));
+}
