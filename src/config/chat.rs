@@ -139,8 +139,8 @@ impl Verdict<'_> {
         }
         if self.config.cluster.engine != Engine::None && !chat.uses_mongodb() && chat.retention_days == 0 {
             self.warn(
-                "chat.retention_days is 0 without MongoDB: messages stay for ever in the memory of the cluster's Redis, and when \
-                 that is full nothing is published any more; set chat.retention_days, or name a MongoDB",
+                "chat.retention_days is 0 without MongoDB: messages stay for ever in the memory of the cluster's Redis, and \
+                 when that is full nothing is published any more; set chat.retention_days, or name a MongoDB",
             );
         }
         if !chat.require_exp {

@@ -53,8 +53,8 @@ pub const CHAT_PARTICIPANTS_KNOWN: usize = 262_144;
 pub const CHAT_PARTICIPANTS_FRESH: Duration = Duration::from_secs(10 * 60);
 pub const CHAT_PARTICIPANTS_TOUCHED: Duration = Duration::from_secs(3_600);
 
-/// How long the creator of a chat group waits until the members who are online are there, and how long another node does that
-/// is asked for it: what it says has to come within [`NODE_ANSWER`](super::NODE_ANSWER).
+/// How long the creator of a chat group waits until the members who are online are there, and how long another node
+/// does that is asked for it: what it says has to come within [`NODE_ANSWER`](super::NODE_ANSWER).
 pub const CHAT_GROUP_WAIT: Duration = Duration::from_secs(2);
 pub const CHAT_GROUP_WAIT_ELSEWHERE: Duration = Duration::from_millis(1_500);
 

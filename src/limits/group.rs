@@ -76,8 +76,8 @@ pub const GROUP_FAILING: usize = 65_536;
 pub const GROUP_RETURN: Duration = Duration::from_secs(30);
 pub const GROUP_RETURN_LOOK: Duration = Duration::from_secs(1);
 
-/// Messages that wait to be published after their commit, of all groups and of one, and their bytes; more are refused. Of the
-/// first, as well: those that are not on disk yet, and those who wait for them.
+/// Messages that wait to be published after their commit, of all groups and of one, and their bytes; more are refused.
+/// Of the first, as well: those that are not on disk yet, and those who wait for them.
 pub const GROUP_OUTSTANDING: usize = 65_536;
 pub const GROUP_OUTSTANDING_OF_ONE: usize = 4_096;
 pub const GROUP_OUTSTANDING_BYTES: usize = 32 * 1024 * 1024;

@@ -50,8 +50,8 @@ struct HasCome {
 }
 
 impl HasCome {
-    /// Whether that closes the connection that the user has at `own` since then. Of two who come in one moment at two nodes the
-    /// one of the greater node stays.
+    /// Whether that closes the connection that the user has at `own` since then. Of two who come in one moment at two
+    /// nodes the one of the greater node stays.
     fn replaces(&self, from: NodeId, since: Timestamp, own: NodeId) -> bool {
         (since.millis(), own.to_bytes()) < (self.since, from.to_bytes())
     }
@@ -171,7 +171,8 @@ mod tests {
         assert!(limits::CHAT_GROUP_WAIT_ELSEWHERE + Duration::from_millis(250) < limits::NODE_ANSWER);
     }
 
-    /// Of two connections of a user one stays, whichever letter comes first, and a late one closes nothing that is newer.
+    /// Of two connections of a user one stays, whichever letter comes first, and a late one closes nothing that is
+    /// newer.
     #[test]
     fn of_two_connections_at_two_nodes_one_stays() {
         let [here, there] = [NodeId::random(), NodeId::random()];

@@ -79,7 +79,8 @@ impl Groups {
         if self.deliveries.is_full(&group_channel(&message.group_id)) {
             return;
         }
-        // Where the stream orders messages, that somebody is a member here may be read after the first of them: all are kept.
+        // Where the stream orders messages, that somebody is a member here may be read after the first of them: all are
+        // kept.
         let is_kept = self.is_ordered() || self.membership.read().get(&message.group_id).is_some();
         let (id, json) = (message.message_id.clone(), ByteString::from(to_json(&message)));
         // Noted before it is looked for: between the two it could have come to disk.

@@ -165,8 +165,8 @@ impl Groups {
         self.answer_all(id, &settled, outcome);
     }
 
-    /// Refuses what the stream has not given back in time: Redis may have lost it. If it comes all the same it is stored, and
-    /// whoever sends it again with its id is then told so.
+    /// Refuses what the stream has not given back in time: Redis may have lost it. If it comes all the same it is
+    /// stored, and whoever sends it again with its id is then told so.
     pub(super) fn give_up(&self) {
         let now = self.clock.uptime();
         let is_lost =

@@ -196,8 +196,8 @@ fn open_ordered(store: &Arc<dyn Store>, clock: &Clock) -> (Arc<Groups>, tokio::s
     (Groups::open(&settings, Arc::clone(store), clock.clone(), Some((bus, inbox))).unwrap(), events)
 }
 
-/// A node may read the first message of a group before it reads that somebody has joined: it has it in its history all the
-/// same.
+/// A node may read the first message of a group before it reads that somebody has joined: it has it in its history all
+/// the same.
 #[tokio::test]
 async fn the_first_message_of_a_group_is_kept_where_its_members_are_not_known_yet() {
     let store = FaultyDisk::default().store();
