@@ -208,14 +208,18 @@ impl Shared {
     /// The mailbox of this name, if it has been opened before, at whichever node.
     pub async fn known(&self, name: &str) -> Result<Option<Arc<Mailbox>>, StoreError> {
         let found = self.mailboxes.find(name);
-        if self.mailboxes.sharing().is_none() || found.as_ref().is_some_and(|found| found.lock().owner.is_remembered) {
+        let is_known = |mailbox: &Arc<Mailbox>| {
+            let owner = &mailbox.lock().owner;
+            owner.is_remembered || owner.is_known
+        };
+        if self.mailboxes.sharing().is_none() || found.as_ref().is_some_and(is_known) {
             return Ok(found);
         }
         if self.store.read_one(Read::get(REMEMBERED, name)).await?.value()?.is_none() {
             return Ok(found);
         }
         let mailbox = self.mailboxes.of(name);
-        mailbox.lock().owner.is_remembered = true;
+        mailbox.lock().owner.is_known = true;
         Ok(Some(mailbox))
     }
 

@@ -22,6 +22,8 @@ pub struct MailboxOwner<H = ReaderHandle> {
     on_way: u64,
     /// The mailbox outlives its connections.
     pub is_remembered: bool,
+    /// Another node has it in the store; asked again when this one has forgotten it.
+    pub is_known: bool,
     seen: HashMap<Arc<str>, Seen>,
     /// For these.
     tab: Tab,
@@ -86,6 +88,7 @@ impl<H: Send + 'static> Owner for MailboxOwner<H> {
             readers: Vec::new(),
             on_way: 0,
             is_remembered: false,
+            is_known: false,
             seen: HashMap::new(),
             tab: Tab::default(),
         }

@@ -410,6 +410,7 @@ impl<O: Owner> Mailboxes<O> {
         for mailbox in self.all() {
             let again = mailbox.lock().queue.gone();
             self.remove_rows(&mailbox.name, again);
+            self.release(&mailbox);
         }
         Ok(owners)
     }

@@ -11,8 +11,9 @@ use crate::{
     clock::Clock,
     config::Config,
     core::budget::Account,
-    ids::Timestamp,
-    store::{Batch, Committed, Done, Place, Row, Scheduled, Store, StoreError},
+    ids::{NodeId, Timestamp},
+    older::postoffice::shared::REMEMBERED,
+    store::{Batch, Claims, Committed, Done, Place, Row, Scheduled, Store, StoreError, faulty::FaultyDisk},
 };
 
 /// The disk of one mailbox with letters; looks at the mailbox's lock whenever one is read.
@@ -88,4 +89,22 @@ fn letters_are_read_without_the_lock_of_their_mailbox() {
     assert!(sent.ends_with(&frame::ping_with(&LETTERS.to_be_bytes())));
     assert!(!connection.is_behind);
     assert_eq!(connection.unconfirmed.drain(), [1, 2, 3, 5, 6, 7, 8, 9, 10]);
+}
+
+/// Mailboxes of other nodes that somebody here writes to are not kept in mind for ever.
+#[tokio::test]
+async fn what_another_node_remembers_is_known_here_until_the_next_sweep() {
+    let (store, clock, config) = (FaultyDisk::default().store(), Clock::system(), Config::for_tests());
+    let node = NodeId::from_bytes([1; 8]);
+    let claims = Claims::new(node, move || vec![node], clock.clone());
+    let place = Place { store: Arc::clone(&store), claims: Some(claims) };
+    let account = Account::server(usize::MAX);
+    let shared = Shared::open(&config.postoffice, place, &account, clock, &Leeway::default()).unwrap();
+    store.commit(Batch::new().put(REMEMBERED, "erp", "")).await.unwrap();
+    for _ in 0..2 {
+        assert!(shared.known("erp").await.unwrap().is_some());
+        assert!(shared.mailboxes.find("erp").is_some());
+        shared.mailboxes.sweep(Timestamp::from_millis(0)).await.unwrap();
+        assert!(shared.mailboxes.find("erp").is_none());
+    }
 }
