@@ -110,6 +110,7 @@ impl<'a> KeyParts<'a> {
 pub(super) fn app_of(text: &str) -> Result<AppId, Fault> {
     let id = text.split_once('.').and_then(|(id, _)| AppId::parse(id));
     id.ok_or(Fault::Unauthenticated {
-        why: "no app id in the credentials; keys and tokens begin with the six characters of one and a dot",
+        why: "no app id in the credentials; keys and tokens begin with the six characters of one and a dot, which a shared \
+              token of LetShare does not",
     })
 }
