@@ -136,8 +136,6 @@ pub fn send(
 fn unavailable(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full => Refusal::NotStored,
-        // It is found again.
-        StoreError::Unreachable(_) => Fault::Busy.into(),
         error => error.to_fault().into(),
     }
 }

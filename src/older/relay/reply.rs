@@ -94,11 +94,7 @@ impl From<Fault> for RelayError {
 
 impl From<StoreError> for RelayError {
     fn from(error: StoreError) -> Self {
-        let fault = match &error {
-            // It is found again.
-            StoreError::Unreachable(_) => Fault::Busy,
-            error => error.to_fault(),
-        };
+        let fault = error.to_fault();
         if fault == Fault::Internal {
             tracing::error!(%error, "pushes that are kept cannot be read or written");
         }

@@ -3,10 +3,10 @@
 use super::*;
 use crate::store::faulty::FaultyDisk;
 
-const TABLES: Tables = Tables { facts: "facts", bodies: "bodies" };
+pub(super) const TABLES: Tables = Tables { facts: "facts", bodies: "bodies" };
 const TWO: Bounds = Bounds { messages: 2, bytes: usize::MAX };
 
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Owner for Nobody {
     fn new(_: &str) -> Self {

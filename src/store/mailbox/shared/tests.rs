@@ -11,23 +11,14 @@ use super::*;
 use crate::{
     core::budget::Account,
     ids::NodeId,
-    store::{Committed, Done, Scheduled, Store, faulty::FaultyDisk},
+    store::{
+        Committed, Done, Scheduled, Store,
+        faulty::FaultyDisk,
+        mailbox::tests::{Nobody, TABLES},
+    },
 };
 
-const TABLES: Tables = Tables { facts: "facts", bodies: "bodies" };
 const FEW: Bounds = Bounds { messages: 3, bytes: usize::MAX };
-
-struct Nobody;
-
-impl Owner for Nobody {
-    fn new(_: &str) -> Self {
-        Self
-    }
-
-    fn is_idle(&self) -> bool {
-        true
-    }
-}
 
 /// Two of them.
 struct Cluster {
