@@ -10,6 +10,7 @@ mod idle;
 mod log;
 mod mail;
 mod members;
+mod meta;
 mod nodes;
 mod objects;
 mod outages;
@@ -36,12 +37,17 @@ apps:
       - id: second
         secret: open-sesame-open-sesame
         revocableTokens: true
+      - id: watch1
+        secret: open-sesame-open-sesame
+        capability: '{\"[*]*\":[\"*\"]}'
     namespaces:
       - id: kept
         persisted: true
         mutableMessages: true
 ";
 const KEY: &str = "abc123.first1:open-sesame-open-sesame";
+/// It opens metachannels as well.
+const WATCHER: &str = "abc123.watch1:open-sesame-open-sesame";
 
 /// Nodes hear each other within a second after their start.
 async fn until_met(address: SocketAddr, count: usize) {

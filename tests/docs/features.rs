@@ -136,7 +136,11 @@ const WORKS: [(&str, &[&str]); 55] = [
     ),
     (
         "Ably: metachannels",
-        &["ably_realtime::metachannels::channels_open_and_close", "tests/sdk/metachannels.test.mjs"],
+        &[
+            "ably_realtime::metachannels::channels_open_and_close",
+            "cluster::meta::connections_of_all_nodes_are_told_once",
+            "tests/sdk/metachannels.test.mjs",
+        ],
     ),
     ("Ably: chat rooms, spaces", &["ably_rest::chat::a_room_is_a_channel", "tests/sdk/chat.test.mjs"]),
     ("Ably: statistics", &["ably_rest::stats::what_clients_do_is_counted", "tests/sdk/history.test.mjs"]),
