@@ -3,6 +3,7 @@
 mod beside;
 mod changes;
 mod chats;
+mod faults;
 mod figures;
 mod files;
 mod fleet;
@@ -15,6 +16,7 @@ mod nodes;
 mod objects;
 mod outages;
 mod proxy;
+mod replay;
 mod restart;
 mod roamer;
 mod seats;
