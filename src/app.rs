@@ -42,7 +42,7 @@ use crate::{
         relay_key,
     },
     clock::{Clock, OncePerSecond},
-    config::{Config, Draft, Engine, Listener},
+    config::{Config, Draft, Durability, Engine, Listener},
     core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces, window::Bounds},
     edge::{admission::Admission, own_hosts::OwnHosts},
     ids::AppId,
@@ -79,7 +79,7 @@ pub use prepare::{Prepared, load, prepare};
 use reload::Reloader;
 pub use running::Running;
 use site::{Origins, Site};
-use storage::{Places, Storage};
+use storage::{Places, SharedRedis, Storage};
 
 /// Starts a server with settings that a program has made.
 ///
@@ -132,7 +132,10 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let copies = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
     let joined = cluster::log(config, cluster, fingerprint, copies, Arc::clone(&namespaces), clock.clone())?;
     let (log, shared): (Arc<dyn Log>, _) = match joined {
-        Some(Joined { log, store, claims }) => (Arc::new(log), Some((store, claims))),
+        Some(Joined { log, store, claims, redis }) => {
+            let is_copied = config.cluster.durability == Durability::Replicas;
+            (Arc::new(log), Some(SharedRedis { store, claims, redis, is_copied }))
+        }
         None => (log, None),
     };
     let older = match &storage {

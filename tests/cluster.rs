@@ -3,6 +3,7 @@
 mod beside;
 mod changes;
 mod chats;
+mod faults;
 mod figures;
 mod files;
 mod fleet;
@@ -15,6 +16,7 @@ mod nodes;
 mod objects;
 mod outages;
 mod proxy;
+mod replay;
 mod restart;
 mod roamer;
 mod seats;
@@ -182,7 +184,12 @@ pub async fn history_at(node: SocketAddr, channel: &str) -> Vec<String> {
     let mut target = format!("/channels/{channel}/messages?direction=forwards&limit=1000&key={KEY}");
     let mut all = Vec::new();
     loop {
-        let page = http.ask("GET", &target, &[]).await;
+        // The line that reads may come back later than the one that appends.
+        let page = eventually(async || {
+            let page = http.ask("GET", &target, &[]).await;
+            (page.status != 503).then_some(page)
+        })
+        .await;
         assert_eq!(page.status, 200, "{}", page.body);
         let items = page.json();
         all.extend(items.as_array().unwrap().iter().map(|item| item["data"].as_str().unwrap().to_owned()));

@@ -64,6 +64,8 @@ pub struct Joined {
     pub log: SharedLog,
     pub store: RedisStore,
     pub claims: Claims,
+    /// How the Redis is reached.
+    pub redis: redis::Settings,
 }
 
 /// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint.
@@ -88,8 +90,8 @@ pub fn log(
         bytes: config.history.persisted_bytes.min(settings.persisted_bytes),
     };
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
-    // Their messages go from node to node by the streams of `group.redis`, which have an order of their own.
-    let has_streams = config.group.enabled && config.group.redis.is_some();
+    // Their messages go from node to node by streams that services read, which have an order of their own.
+    let has_streams = config.group.enabled;
     let is_group =
         |channel: &ChannelName| channel.app() == AppId::DEFAULT && channel.as_str().starts_with(group::GROUP);
     let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
@@ -114,7 +116,7 @@ pub fn log(
     let store =
         RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
     let log = SharedLog::start(
-        redis,
+        redis.clone(),
         greeting,
         needs,
         Times { deadline: settings.deadline, lease: settings.lease },
@@ -125,5 +127,5 @@ pub fn log(
     let nodes = log.nodes().clone();
     let claims = Claims::new(nodes.own(), move || nodes.alive(), settings.lease, clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");
-    Ok(Some(Joined { log, store: store?, claims }))
+    Ok(Some(Joined { log, store: store?, claims, redis }))
 }

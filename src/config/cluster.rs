@@ -56,13 +56,6 @@ impl Verdict<'_> {
         if cluster.engine == Engine::None {
             return;
         }
-        let group = &self.config.group;
-        if group.enabled && group.redis.is_none() {
-            self.warn(
-                "group.enabled without group.redis: groups, and who is online in them, are each server's own; have all clients \
-                 of this protocol come to one server, or name a Redis by which servers tell each other",
-            );
-        }
         self.file(&["cluster.password_file"], cluster.password_file.as_deref());
         self.file(&["cluster.secret_file"], cluster.secret_file.as_deref());
         if cluster.endpoint.is_none() {

@@ -44,6 +44,11 @@ impl Claims {
         self.0.own.to_bytes()
     }
 
+    /// Whether of those that hold a lease this server is the first in order: what one of all is to do is then its.
+    pub fn is_first(&self) -> bool {
+        (self.0.alive)().into_iter().map(NodeId::to_bytes).min() == Some(self.own())
+    }
+
     /// Whether a row is another server's. One that is not seen may have begun just now, or Redis with all leases: it is gone only
     /// when it is not seen for some time.
     pub fn is_anothers(&self, mark: &[u8]) -> bool {

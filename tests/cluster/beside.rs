@@ -237,7 +237,7 @@ async fn what_ended_while_redis_was_away_has_ended() {
     assert_ne!(again["connectionId"], connected["connectionId"]);
 }
 
-fn token_request(name: &str, nonce: &str, client: &str) -> Value {
+pub fn token_request(name: &str, nonce: &str, client: &str) -> Value {
     let timestamp = Clock::system().now().millis();
     let lines = format!("{name}\n\n\n{client}\n{timestamp}\n{nonce}\n");
     let mac = Hmac::<Sha256>::new_from_slice(b"open-sesame-open-sesame").unwrap().chain_update(lines);
