@@ -130,10 +130,12 @@ impl Channel {
     async fn opened(name: &ChannelName, broker: &Arc<Broker>, address: Addr<Self>) -> Result<Opened, StoreError> {
         if let Some(shared) = broker.log.shared_by(name) {
             let joined = Shared::join(shared, name, &broker.accounts.app(name.app()), address).await;
-            if joined.is_err() {
+            if let Err(error) = &joined {
                 broker.log.close(name);
-                // Whoever waits for it tries again.
-                actix_rt::time::sleep(limits::CHAIN_AGAIN).await;
+                // Whoever waits for it tries again, and not at once what is refused at once.
+                if *error != StoreError::Late {
+                    actix_rt::time::sleep(limits::CHAIN_AGAIN).await;
+                }
             }
             let (shared, joined) = joined?;
             return Ok(Opened::Joined(shared, joined));
