@@ -44,10 +44,14 @@ impl Operations {
         let (clock, ready) = (self.broker.clock.clone(), Arc::clone(&self.broker.ready));
         let operations = Arc::new(self);
         let (shown, shared) = (Arc::clone(&operations), operations.broker.log.shared());
+        let groups = operations.group.clone();
         OpsState {
             clock,
             ready,
-            why_not_ready: Arc::new(move || shared.as_ref()?.nodes().check_ready().err()),
+            why_not_ready: Arc::new(move || {
+                let of_groups = || groups.as_ref().and_then(|group| group.groups.why_not_ready());
+                shared.as_ref()?.nodes().check_ready().err().or_else(of_groups)
+            }),
             snapshot: Arc::new(move || {
                 let shown = Arc::clone(&shown);
                 async move { shown.snapshot().await }.boxed_local()
