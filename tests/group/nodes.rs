@@ -234,6 +234,24 @@ async fn a_node_that_is_killed_while_it_sends() {
     server.terminate().await;
 }
 
+/// What a service writes while no node runs is stored by the next one, once.
+#[tokio::test]
+async fn what_a_service_says_while_no_node_runs_is_kept() {
+    let mut pair = Pair::nodes().await;
+    pair.group("g", &["7"]).await;
+    let said = |id: &str| json!({"message_id": id, "group_id": "g", "sender_id": 99, "msg_type": 1, "content": id});
+    pair.add("chat.message.new", said("m-1")).await;
+    for rig in &pair.rigs {
+        eventually(async || (contents(rig, "7", "g").await == ["m-1"]).then_some(())).await;
+    }
+    pair.end_all();
+    pair.add("chat.message.new", said("m-2")).await;
+    pair.add("chat.group.member.added", json!({"group_id": "g", "user_id": 8})).await;
+    let next = pair.rig(|_| {});
+    eventually(async || (contents(&next, "7", "g").await == ["m-1", "m-2"]).then_some(())).await;
+    pair.until_members(&next, "g", 2).await;
+}
+
 /// How often Redis has run a command, also in scripts.
 async fn run(redis: &RedisServer, command: &str) -> u64 {
     let told = redis.command(&[b"INFO", b"commandstats"]).await;
