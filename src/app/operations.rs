@@ -20,7 +20,7 @@ use crate::{
     edge::{client_address::client_address_of, own_hosts::OwnHosts, tls::CertificateReloader},
     live::Live,
     older::group,
-    ops::{OpsState, logs::Dropped},
+    ops::{OpsState, Unready, logs::Dropped},
 };
 
 /// What the pages are made from.
@@ -37,11 +37,14 @@ pub struct Operations {
     /// The hosts that it may be asked by.
     pub own_hosts: Arc<Live<OwnHosts>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
+    /// `cluster.ready_without_engine`
+    pub ready_without_engine: bool,
 }
 
 impl Operations {
     pub fn state(self) -> OpsState {
         let (clock, ready) = (self.broker.clock.clone(), Arc::clone(&self.broker.ready));
+        let is_borne = self.ready_without_engine;
         let operations = Arc::new(self);
         let (shown, shared) = (Arc::clone(&operations), operations.broker.log.shared());
         let groups = operations.group.clone();
@@ -49,8 +52,11 @@ impl Operations {
             clock,
             ready,
             why_not_ready: Arc::new(move || {
-                let of_groups = || groups.as_ref().and_then(|group| group.groups.why_not_ready());
-                shared.as_ref()?.nodes().check_ready().err().or_else(of_groups)
+                let unready = shared.as_ref()?.nodes().check_ready().err();
+                let unready = unready.map(|unready| (unready.why, unready.is_away));
+                let of_groups = || Some((groups.as_ref()?.groups.why_not_ready()?, false));
+                let (why, is_away) = unready.or_else(of_groups)?;
+                Some(Unready { why, is_ready: is_borne && is_away })
             }),
             snapshot: Arc::new(move || {
                 let shown = Arc::clone(&shown);

@@ -44,7 +44,7 @@ async fn a_node_that_is_set_up_otherwise_does_not_start() {
     assert!(told.contains("their partitions are 16, those of this server are 64"), "{told}");
 }
 
-async fn ready(node: &Server) -> Response {
+pub async fn ready(node: &Server) -> Response {
     Http::connect(node).await.ask("GET", "/ready", &[]).await
 }
 
@@ -86,6 +86,24 @@ async fn a_node_whose_redis_takes_nothing_is_not_ready() {
         (figures["cluster"]["nodes"] == 1 && figures["cluster"]["up"] == 1).then_some(())
     };
     eventually(is_counted).await;
+}
+
+/// `docs/cluster.md`, Watching: what appends came to and took, and why a channel could not follow its log.
+#[tokio::test]
+async fn what_a_node_sees_of_redis_is_counted() {
+    let redis = RedisServer::start().await;
+    let node = Ground::new().node(redis.port, |_| {});
+    let mut client = attached(&node, "room").await;
+    let serial = client.publish("room", message("x")).await;
+    client.acked(serial).await;
+    let figures = async || Http::connect(&node).await.ask("GET", "/metrics", &[]).await.json()["cluster"].clone();
+    let before = figures().await;
+    assert_eq!((&before["appends"]["kept"], &before["breaks"]["other_log"]), (&json!(1), &json!(0)), "{before}");
+    assert!(before["append_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{before}");
+    assert!(before["clock_offset_seconds"].is_f64(), "{before}");
+    redis.command(&[b"FLUSHALL"]).await;
+    eventually(async || (figures().await["breaks"]["other_log"] == 1).then_some(())).await;
+    assert_eq!(figures().await["breaks"]["expired"], 0);
 }
 
 fn key_of(connected: &Value) -> &str {
@@ -170,6 +188,33 @@ async fn a_frame_publishes_for_a_connection_of_another_node() {
     assert_eq!(frame["messages"][0]["data"], "behind it", "{frame}");
 }
 
+/// While Redis is away nobody can say whose a connection is: that is no fault of whoever names it.
+#[tokio::test]
+async fn whose_a_connection_is_cannot_be_said_without_redis() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let cut_off = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_millis(300));
+    let other = ground.node(redis.port, |_| {});
+    let keys = async || {
+        let (client, connected) = AblyClient::connect_with(&other, &format!("v=6&key={KEY}")).await;
+        (client, key_of(&connected).to_owned())
+    };
+    let ((_alice, one), (_bob, two)) = (keys().await, keys().await);
+    let mut publisher = AblyClient::connect(&cut_off, KEY).await;
+    let publish = async |body: Value| {
+        let target = format!("/channels/room/messages?key={KEY}");
+        Http::connect(&cut_off).await.post(&target, &[], &body.to_string()).await.json()["error"]["code"].clone()
+    };
+    // Of one connection, or of none.
+    assert_eq!(publish(json!([{"connectionKey": one}, {"connectionKey": two}])).await, 40_006);
+    assert_eq!(publish(json!([{"connectionKey": one}, {}])).await, 40_006);
+    proxy.set_away(true);
+    assert_eq!(publish(json!({"data": "x", "connectionKey": one})).await, 50_004);
+    let serial = publisher.publish("room", json!([{"data": "x", "connectionKey": one}])).await;
+    publisher.nacked(serial, 50_004).await;
+}
+
 /// Who closes a connection while Redis is away has closed it for all nodes when it is back; who leaves has left.
 #[tokio::test]
 async fn what_ended_while_redis_was_away_has_ended() {
@@ -210,7 +255,7 @@ async fn what_ended_while_redis_was_away_has_ended() {
     assert_ne!(again["connectionId"], connected["connectionId"]);
 }
 
-fn token_request(name: &str, nonce: &str, client: &str) -> Value {
+pub fn token_request(name: &str, nonce: &str, client: &str) -> Value {
     let timestamp = Clock::system().now().millis();
     let lines = format!("{name}\n\n\n{client}\n{timestamp}\n{nonce}\n");
     let mac = Hmac::<Sha256>::new_from_slice(b"open-sesame-open-sesame").unwrap().chain_update(lines);

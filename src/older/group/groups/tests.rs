@@ -198,7 +198,7 @@ fn open_shared(store: &Arc<dyn Store>, clock: &Clock) -> (Arc<Groups>, tokio::sy
     let bus = Bus::start(shared, clock.clone(), None, tokio::sync::mpsc::channel(1).0).unwrap();
     let (events, inbox) = tokio::sync::mpsc::channel(8);
     let settings = Config::defaults().unwrap().group;
-    let claims = Claims::new(NodeId::random(), Vec::new, clock.clone());
+    let claims = Claims::new(NodeId::random(), Vec::new, Duration::from_secs(15), clock.clone());
     let place = Place { store: Arc::clone(store), claims: Some(claims) };
     (Groups::open(&settings, place, clock.clone(), Some((bus, inbox))).unwrap(), events)
 }
