@@ -280,7 +280,8 @@ async fn a_message_is_one_script() {
         for reader in &mut readers {
             assert_eq!(reader.contents(expected.len()).await, expected);
         }
-        let [scripts, rows] = [run(&pair.redis, "evalsha").await - before[0], run(&pair.redis, "zadd").await - before[1]];
+        let [scripts, rows] =
+            [run(&pair.redis, "evalsha").await - before[0], run(&pair.redis, "zadd").await - before[1]];
         // With them are those by which nodes say that they live.
         println!("{nodes} nodes: {scripts} scripts and {rows} rows for {MESSAGES} messages");
         assert!((3 * MESSAGES..4 * MESSAGES).contains(&rows), "{rows} on {nodes} nodes");
