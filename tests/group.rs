@@ -44,7 +44,7 @@ struct Rig {
     address: SocketAddr,
     /// Where it is a node: its secret, and its Redis.
     _folder: TempDir,
-    _redis: Option<RedisServer>,
+    redis: Option<RedisServer>,
 }
 
 impl Rig {
@@ -57,8 +57,10 @@ impl Rig {
         let server = Server::start_as("group", clock, |config| {
             config.group.port = Some(0);
             config.group.service_key = KEY.to_owned().into();
+            let fresh = config.data.dir.clone();
             adjust(config);
-            if config.group.redis.is_none() && config.cluster.engine == Engine::None {
+            // A folder that was filled before is a server's alone.
+            if config.data.dir == fresh && config.group.redis.is_none() && config.cluster.engine == Engine::None {
                 redis = join_if_asked(config, folder.path());
             }
             is_node = config.cluster.engine != Engine::None;
@@ -69,7 +71,7 @@ impl Rig {
             let ready = move || Runtime::new().expect("a runtime").block_on(until_ready(address));
             std::thread::spawn(ready).join().expect("the groups are read");
         }
-        Self { server, address, _folder: folder, _redis: redis }
+        Self { server, address, _folder: folder, redis }
     }
 
     /// A group with these members.
