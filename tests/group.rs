@@ -11,6 +11,7 @@ mod guard;
 mod hang_ups;
 mod instances;
 mod membership;
+mod nodes;
 mod notices;
 mod outages;
 mod reading;

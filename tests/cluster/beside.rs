@@ -44,7 +44,7 @@ async fn a_node_that_is_set_up_otherwise_does_not_start() {
     assert!(told.contains("their partitions are 16, those of this server are 64"), "{told}");
 }
 
-async fn ready(node: &Server) -> Response {
+pub async fn ready(node: &Server) -> Response {
     Http::connect(node).await.ask("GET", "/ready", &[]).await
 }
 
@@ -61,7 +61,7 @@ pub async fn until_ready(node: &Server, reason: Option<&str>) {
 }
 
 /// A load balancer learns that a node cannot serve, and why.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_redis_takes_nothing_is_not_ready() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -170,8 +170,35 @@ async fn a_frame_publishes_for_a_connection_of_another_node() {
     assert_eq!(frame["messages"][0]["data"], "behind it", "{frame}");
 }
 
+/// While Redis is away nobody can say whose a connection is: that is no fault of whoever names it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_a_connection_is_cannot_be_said_without_redis() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let cut_off = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_millis(300));
+    let other = ground.node(redis.port, |_| {});
+    let keys = async || {
+        let (client, connected) = AblyClient::connect_with(&other, &format!("v=6&key={KEY}")).await;
+        (client, key_of(&connected).to_owned())
+    };
+    let ((_alice, one), (_bob, two)) = (keys().await, keys().await);
+    let mut publisher = AblyClient::connect(&cut_off, KEY).await;
+    let publish = async |body: Value| {
+        let target = format!("/channels/room/messages?key={KEY}");
+        Http::connect(&cut_off).await.post(&target, &[], &body.to_string()).await.json()["error"]["code"].clone()
+    };
+    // Of one connection, or of none.
+    assert_eq!(publish(json!([{"connectionKey": one}, {"connectionKey": two}])).await, 40_006);
+    assert_eq!(publish(json!([{"connectionKey": one}, {}])).await, 40_006);
+    proxy.set_away(true);
+    assert_eq!(publish(json!({"data": "x", "connectionKey": one})).await, 50_004);
+    let serial = publisher.publish("room", json!([{"data": "x", "connectionKey": one}])).await;
+    publisher.nacked(serial, 50_004).await;
+}
+
 /// Who closes a connection while Redis is away has closed it for all nodes when it is back; who leaves has left.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ended_while_redis_was_away_has_ended() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -224,7 +251,7 @@ async fn request_token(node: &Server, request: &Value) -> Response {
 }
 
 /// `docs/protocols/ably.md §12.2`: whoever overhears a token request has no use for it, at no node.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_request_is_granted_once_by_all_nodes_together() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -323,7 +350,7 @@ async fn an_app_that_one_node_makes_is_there_at_all() {
 }
 
 /// An app that this node has not heard of is no final refusal while it cannot hear of any: its client tries again.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_app_is_refused_for_good_only_by_a_node_that_hears_the_others() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -344,7 +371,7 @@ async fn an_unknown_app_is_refused_for_good_only_by_a_node_that_hears_the_others
 }
 
 /// A request that needs Redis is answered while Redis is away, or has no memory for what it would keep.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_status_of_a_channel_is_told_or_refused_as_busy() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
