@@ -61,7 +61,7 @@ pub async fn until_ready(node: &Server, reason: Option<&str>) {
 }
 
 /// A load balancer learns that a node cannot serve, and why.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_redis_takes_nothing_is_not_ready() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -189,7 +189,7 @@ async fn a_frame_publishes_for_a_connection_of_another_node() {
 }
 
 /// While Redis is away nobody can say whose a connection is: that is no fault of whoever names it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whose_a_connection_is_cannot_be_said_without_redis() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -216,7 +216,7 @@ async fn whose_a_connection_is_cannot_be_said_without_redis() {
 }
 
 /// Who closes a connection while Redis is away has closed it for all nodes when it is back; who leaves has left.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ended_while_redis_was_away_has_ended() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -269,7 +269,7 @@ async fn request_token(node: &Server, request: &Value) -> Response {
 }
 
 /// `docs/protocols/ably.md §12.2`: whoever overhears a token request has no use for it, at no node.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_request_is_granted_once_by_all_nodes_together() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -369,7 +369,7 @@ async fn an_app_that_one_node_makes_is_there_at_all() {
 }
 
 /// An app that this node has not heard of is no final refusal while it cannot hear of any: its client tries again.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_app_is_refused_for_good_only_by_a_node_that_hears_the_others() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -390,7 +390,7 @@ async fn an_unknown_app_is_refused_for_good_only_by_a_node_that_hears_the_others
 }
 
 /// A request that needs Redis is answered while Redis is away, or has no memory for what it would keep.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_status_of_a_channel_is_told_or_refused_as_busy() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();

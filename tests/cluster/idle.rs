@@ -50,7 +50,7 @@ async fn what_is_published_at_a_node_without_the_channel_opens_nothing_there() {
 }
 
 /// What a node has not heard of, although no link broke, is found by a look at its idle channels, and nobody is told of a break.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_lost_on_the_way_is_found_by_a_look() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();

@@ -172,7 +172,7 @@ async fn what_a_node_had_claimed_that_is_gone_is_sent_once_by_another() {
 }
 
 /// A push that Redis does not take is refused as the relay refuses what is busy, and never appears.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_pushes_and_letters_are_refused_and_do_not_appear_later() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// The link of one node is cut again and again while all publish: what it missed is caught up, what was asked is asked again.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_is_cut_again_and_again_loses_and_doubles_nothing() {
     const CUTS: usize = 30;
     const EACH: usize = 20;
@@ -149,7 +149,7 @@ async fn what_was_refused_because_redis_was_too_slow_never_appears() {
 }
 
 /// While Redis is away whoever is attached stays attached, and a publish is refused; when it is back everything goes on.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_publishes_are_refused_and_attachments_stay() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
@@ -170,7 +170,7 @@ async fn without_redis_publishes_are_refused_and_attachments_stay() {
 }
 
 /// A client that has been at a node that is ahead: its attachment waits until this node has caught up, and nothing comes twice.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_knows_more_than_its_new_node_gets_nothing_twice() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();

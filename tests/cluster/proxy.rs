@@ -6,7 +6,7 @@ use tokio::{
     sync::watch,
 };
 
-/// Ends with its owner.
+/// Ends with its owner. It is a task of the test, which needs a second thread: a node that starts blocks one until Redis answers.
 pub struct Proxy {
     pub port: u16,
     state: watch::Sender<State>,

@@ -127,7 +127,7 @@ async fn a_persisted_channel_keeps_no_more_than_it_may() {
 }
 
 /// `cluster.ready_without_engine`: a Redis that was there and is away makes no difference to load balancers, and is told all the same.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_may_be_ready_without_its_redis() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();

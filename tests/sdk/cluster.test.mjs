@@ -1,5 +1,5 @@
 // npm `ably` over three servers that share a Redis, each connection at another one (docs/cluster.md). LETSHARE_NODES=3 runs the
-// other files of this folder so, too, and those of LetShare pages: all but metachannels, which tell what each server sees.
+// other files of this folder so, too, and those of LetShare pages: all but older, pages and readme, which start servers of their own.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
