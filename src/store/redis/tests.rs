@@ -144,3 +144,35 @@ fn a_batch_that_was_cut_off_is_done_once() {
     drop(told);
     assert_eq!(outcomes.iter().collect::<Vec<_>>(), (1..=2_000).collect::<Vec<_>>());
 }
+
+/// What a batch appends gives its rows their place; a batch that expects something else appends nothing.
+#[test]
+fn rows_are_placed_by_what_is_appended_with_them() {
+    let server = Server::start();
+    let store = store(&server, "one", PATIENT);
+    let said = |text: &str| {
+        Batch::new()
+            .put_placed("rising", "g\0", text, Placed::BehindKey)
+            .put_placed("falling", "g\0", text, Placed::BehindKeyFalling)
+            .put_placed("index", text, "g", Placed::BeforeValue)
+            .append("said", vec![("text", text.into())], 100)
+    };
+    let places = ["a", "b", "c"].map(|text| contract::commit(&store, said(text)).place.unwrap());
+    assert!(places[0] < places[1] && places[1] < places[2]);
+    let expecting = said("d").expect("index", "a", None);
+    let (told, outcome) = mpsc::channel();
+    store.submit(expecting, Box::new(move |result| told.send(result).unwrap()));
+    assert_eq!(outcome.recv().unwrap(), Err(StoreError::Changed));
+    let rows = |table: &str| {
+        let rows = store.list(table, b"g\0", None, 9).unwrap();
+        rows.into_iter().map(|row| (row.key[2..].to_vec(), row.value)).collect::<Vec<_>>()
+    };
+    let row = |text: &str, place: u64| (place.to_be_bytes().to_vec(), text.as_bytes().to_vec());
+    assert_eq!(rows("rising"), [row("a", places[0]), row("b", places[1]), row("c", places[2])]);
+    let falling = [row("c", u64::MAX - places[2]), row("b", u64::MAX - places[1]), row("a", u64::MAX - places[0])];
+    assert_eq!(rows("falling"), falling);
+    assert_eq!(store.get("index", b"b").unwrap().unwrap(), [&places[1].to_be_bytes()[..], b"g"].concat());
+    assert_eq!(contract::commit(&store, Batch::new().put("t", "k", "v")).place, None);
+    let length = Command::new("redis-cli").args(["-p", &server.1.to_string(), "XLEN", "said"]).output().unwrap();
+    assert_eq!(String::from_utf8(length.stdout).unwrap().trim(), "3");
+}

@@ -75,7 +75,7 @@ impl Groups {
             })
         };
         self.check_room()?;
-        self.until_taken(group, &users_of(enrolments), || self.enrolled(group, enrolments, &info)).await.map(drop)
+        self.until_taken(group, &users_of(enrolments), || self.enrolled(group, enrolments, info)).await.map(drop)
     }
 
     /// Adds members; how many were none before. They are on disk when this returns.
