@@ -82,7 +82,7 @@ impl Older {
         }
         if let Some(moderation) = read.moderation {
             let place = places.of(chat::elsewhere::NAME);
-            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, place, clock, leeway)?);
+            older.chat = Some(chats::open(config, moderation, read.mongodb, place, clock, leeway)?);
         }
         if config.group.enabled {
             let is_ordered = config.cluster.engine != Engine::None;
@@ -95,7 +95,7 @@ impl Older {
     /// They hear what their like at other nodes of a cluster asks and tells.
     pub fn attend(&self, broker: &Arc<Broker>) {
         if let Some(chat) = &self.chat {
-            broker.attendants.add(chat::elsewhere::NAME, Arc::clone(chat) as Arc<_>);
+            chat.attend(broker);
         }
         if let Some(relay) = &self.relay {
             relay.attend(broker);

@@ -107,6 +107,7 @@ impl Endpoint for PostOffice {
         if self.shared.is_outdated_elsewhere(&name, started, &self.ingress.worker.broker).await {
             return Err(Refused::Outdated);
         }
+        self.shared.check_room(&name).await?;
         let slot = self.shared.take_slot(&name).ok_or(Refused::Full(self.shared.settings.max_connections))?;
         let mailbox = self.shared.mailboxes.of(&name);
         Ok(Box::new(Connection::new(Arc::clone(&self.shared), mailbox, principal, slot, started)))
@@ -146,6 +147,9 @@ reply_table! {
             "Connection rejected: newer connection exists",
             "a connection with the same or a later startTime has the mailbox",
         ),
+        TooManyMailboxes(limit: usize) => Reply::new(503, LIMIT_REACHED, format!(
+            "{limit} mailboxes are known, as many as postoffice.max_mailboxes allows, and clientID is none of them"
+        )),
         NoSubject => Reply::new(400, "subjectId is required", "the parameter subjectId is missing"),
         BadLimit => Reply::new(400, "limit is a number from 1 to 1000", ""),
         Busy => Reply::new(503, "The server is busy", ""),
@@ -159,7 +163,7 @@ reply_table! {
 impl edge::Refused for Refused {
     fn reason(&self) -> Reason {
         match self {
-            Self::Full(_) => Reason::Full,
+            Self::Full(_) | Self::TooManyMailboxes(_) => Reason::Full,
             Self::Unauthorized => Reason::Token,
             _ => Reason::Request,
         }
@@ -190,6 +194,15 @@ fn refused(reply: &Reply) -> HttpResponse {
     explained(answer::plain(reply.code, &reply.text), &reply.reason)
 }
 
+/// The same; who may come again soon is told so.
+fn busy(why: &Refused) -> HttpResponse {
+    let mut response = refused(&why.reply());
+    if let Refused::Busy | Refused::NoRoom(_) = why {
+        response.headers_mut().insert(RETRY_AFTER, 1.into());
+    }
+    response
+}
+
 /// Serves these paths; with `any_path` every other one, too.
 pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, shared: Arc<Shared>) {
     let settings = &shared.settings;
@@ -201,19 +214,16 @@ pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, shared: Arc<Sha
         HttpResponse::Ok().json(json!({"status": "ok"}))
     });
     edge::route(config, &settings.stats_path, Methods::PlainRead, endpoint, async |endpoint, _, _| {
-        HttpResponse::Ok().json(endpoint.shared.stats())
+        match endpoint.shared.stats(&endpoint.ingress.worker.broker).await {
+            Ok(stats) => HttpResponse::Ok().json(stats),
+            Err(_) => busy(&Refused::Busy),
+        }
     });
     if let Some(path) = &settings.threads_path {
         edge::route(config, path, Methods::PlainRead, endpoint, async |endpoint, request, _| {
             match endpoint.thread(request).await {
                 Ok(thread) => HttpResponse::Ok().content_type("application/json").body(thread),
-                Err(why) => {
-                    let mut response = refused(&why.reply());
-                    if let Refused::Busy | Refused::NoRoom(_) = why {
-                        response.headers_mut().insert(RETRY_AFTER, 1.into());
-                    }
-                    response
-                }
+                Err(why) => busy(&why),
             }
         });
     }
