@@ -57,6 +57,11 @@ impl Rig {
         Self::start_with(clock, adjust, |_| None).await
     }
 
+    /// Alone: what a test counts is each node's own.
+    async fn start_alone(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(Clock::system(), adjust).await
+    }
+
     async fn start_with(
         clock: Clock,
         adjust: impl FnOnce(&mut Config),

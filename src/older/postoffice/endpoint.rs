@@ -33,6 +33,7 @@ use crate::{
         shared::Shared,
         thread::{Thread, ThreadQuery},
     },
+    store::StoreError,
 };
 
 /// The way in to PostOffice, of one worker thread.
@@ -70,7 +71,7 @@ impl PostOffice {
         let account = self.ingress.account_of_request(request, AppId::DEFAULT);
         let mut charge = account.charge(Kind::Answer, 0).map_err(Full::to_fault)?;
         let broker = &self.ingress.worker.broker;
-        let thread = match self.shared.known(name).await.map_err(|_| Refused::Busy)? {
+        let thread = match self.shared.known(name).await? {
             Some(mailbox) => query.read(&mailbox, broker, &mut charge).await?,
             // A mailbox that nobody has opened has no letters.
             None => Thread::default(),
@@ -107,8 +108,8 @@ impl Endpoint for PostOffice {
         if self.shared.is_outdated_elsewhere(&name, started, &self.ingress.worker.broker).await {
             return Err(Refused::Outdated);
         }
-        self.shared.check_room(&name).await?;
         let slot = self.shared.take_slot(&name).ok_or(Refused::Full(self.shared.settings.max_connections))?;
+        self.shared.admit(&name).await?;
         let mailbox = self.shared.mailboxes.of(&name);
         Ok(Box::new(Connection::new(Arc::clone(&self.shared), mailbox, principal, slot, started)))
     }
@@ -173,6 +174,13 @@ impl edge::Refused for Refused {
 impl Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reply().reason)
+    }
+}
+
+/// Another machine does not answer.
+impl From<StoreError> for Refused {
+    fn from(_: StoreError) -> Self {
+        Self::Busy
     }
 }
 

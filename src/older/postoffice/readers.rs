@@ -64,16 +64,21 @@ impl Shared {
         broker.ask_protocol(NAME, &asked, |is_outdated: &bool| *is_outdated).await.contains(&true)
     }
 
-    /// Whether a mailbox may be opened: one that is known, or as long as there are not too many. Who come in one moment may all
-    /// find room.
-    pub async fn check_room(&self, name: &str) -> Result<(), Refused> {
+    /// A mailbox may be opened if it is known, or as long as there are not too many; then it is known, to all nodes. Who come in one
+    /// moment may all find room.
+    pub async fn admit(&self, name: &str) -> Result<(), Refused> {
         let most = self.settings.max_mailboxes;
-        if self.known(name).await.map_err(|_| Refused::Busy)?.is_some_and(|mailbox| mailbox.lock().owner.is_kept())
-            || self.count().await.map_err(|_| Refused::Busy)? < most as u64
-        {
+        if self.known(name).await?.is_some_and(|mailbox| mailbox.lock().owner.is_kept()) {
             return Ok(());
         }
-        Err(Refused::TooManyMailboxes(most))
+        if self.count().await? >= most as u64 {
+            return Err(Refused::TooManyMailboxes(most));
+        }
+        let Some(sharing) = self.mailboxes.sharing() else { return Ok(()) };
+        match self.store.commit(first(name, sharing.claims.own())).await {
+            Ok(_) | Err(StoreError::Changed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// How many mailboxes there are, at all nodes.
