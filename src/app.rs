@@ -23,7 +23,7 @@ use crate::{
         accounts::Accounts,
         attendants::Attendants,
         broker::{Broker, Settings},
-        channels::{Reaper, directory::Directory},
+        channels::{Reaper, directory::Directory, listening::Listening},
         connections::Connections,
         metrics::Metrics,
         nodes::{self, About, Change, Port, Table},
@@ -42,7 +42,7 @@ use crate::{
         relay_key,
     },
     clock::{Clock, OncePerSecond},
-    config::{Config, Draft, Engine, Listener},
+    config::{Config, Draft, Durability, Engine, Listener},
     core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces, window::Bounds},
     edge::{admission::Admission, own_hosts::OwnHosts},
     ids::AppId,
@@ -79,7 +79,7 @@ pub use prepare::{Prepared, load, prepare};
 use reload::Reloader;
 pub use running::Running;
 use site::{Origins, Site};
-use storage::{Places, Storage};
+use storage::{Places, SharedRedis, Storage};
 
 /// Starts a server with settings that a program has made.
 ///
@@ -132,7 +132,10 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let copies = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
     let joined = cluster::log(config, cluster, fingerprint, copies, Arc::clone(&namespaces), clock.clone())?;
     let (log, shared): (Arc<dyn Log>, _) = match joined {
-        Some(Joined { log, store, claims }) => (Arc::new(log), Some((store, claims))),
+        Some(Joined { log, store, claims, redis }) => {
+            let is_copied = config.cluster.durability == Durability::Replicas;
+            (Arc::new(log), Some(SharedRedis { store, claims, redis, is_copied }))
+        }
         None => (log, None),
     };
     let older = match &storage {
@@ -151,7 +154,13 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
     if let (Some(reaper), Some(shared)) = (Reaper::new(&broker), broker.log.shared()) {
         nodes::attend(&broker, shared.nodes());
-        every(limits::LEASE_RENEWAL, async move || reaper.wake().await);
+        let listening = Arc::clone(&broker);
+        every(shared.lease() / limits::LEASE_RENEWALS, async move || {
+            reaper.wake().await;
+            if !listening.listening.here().is_empty() {
+                listening.tell_listening().await;
+            }
+        });
         let (kept, clock) = (Arc::clone(&broker), broker.clock.clone());
         every(Duration::from_secs(1), async move || kept.keep_connections(&clock));
     }
@@ -200,6 +209,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         metrics_from: Arc::clone(&metrics_from),
         own_hosts: Arc::clone(&own_hosts),
         trusted_proxies: Arc::clone(&trusted_proxies),
+        ready_without_engine: config.cluster.ready_without_engine,
     };
     let is_open = loaded.mode == "local" && config.server.host.is_loopback();
     let admin = Admin {
@@ -315,6 +325,7 @@ pub fn broker(
         refusal_warning: OncePerSecond::default(),
         refusals: Refusals::default(),
         attendants: Attendants::default(),
+        listening: Listening::default(),
         disk_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
         about: OnceLock::new(),

@@ -79,6 +79,8 @@ reply_table! {
         UnreadableCredentials { why: &'static str } => (40005, 400),
         #[error("connectionId or connectionKey is not one of a live connection of this client")]
         ForeignConnection => (40006, 400),
+        #[error("the messages of one publish belong to one connection: all of them have the same connectionKey, or none has one")]
+        SeveralConnections => (40006, 400),
         #[error("{what} is too large: {size} bytes exceed the limit of {limit} bytes")]
         TooLarge { what: &'static str, size: usize, limit: usize } => (40009, 413),
         #[error("invalid channel name: found {found}; allowed: {rule}")]
@@ -272,6 +274,7 @@ mod tests {
             Fault::SummaryFull { what: "clients", limit: 1 },
             Fault::UnreadableCredentials { why: "x" },
             Fault::ForeignConnection,
+            Fault::SeveralConnections,
             Fault::TooLarge { what: "x", size: 2, limit: 1 },
             Fault::ChannelNameInvalid { found: Found::nothing(), rule: "x" },
             Fault::InvalidClientId { found: Found::nothing(), rule: "x" },

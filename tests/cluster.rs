@@ -3,6 +3,7 @@
 mod beside;
 mod changes;
 mod chats;
+mod faults;
 mod figures;
 mod files;
 mod fleet;
@@ -10,10 +11,12 @@ mod idle;
 mod log;
 mod mail;
 mod members;
+mod meta;
 mod nodes;
 mod objects;
 mod outages;
 mod proxy;
+mod replay;
 mod restart;
 mod roamer;
 mod seats;
@@ -36,12 +39,17 @@ apps:
       - id: second
         secret: open-sesame-open-sesame
         revocableTokens: true
+      - id: watch1
+        secret: open-sesame-open-sesame
+        capability: '{\"[*]*\":[\"*\"]}'
     namespaces:
       - id: kept
         persisted: true
         mutableMessages: true
 ";
 const KEY: &str = "abc123.first1:open-sesame-open-sesame";
+/// It opens metachannels as well.
+const WATCHER: &str = "abc123.watch1:open-sesame-open-sesame";
 
 /// Nodes hear each other within a second after their start.
 async fn until_met(address: SocketAddr, count: usize) {
@@ -176,7 +184,12 @@ pub async fn history_at(node: SocketAddr, channel: &str) -> Vec<String> {
     let mut target = format!("/channels/{channel}/messages?direction=forwards&limit=1000&key={KEY}");
     let mut all = Vec::new();
     loop {
-        let page = http.ask("GET", &target, &[]).await;
+        // The line that reads may come back later than the one that appends.
+        let page = eventually(async || {
+            let page = http.ask("GET", &target, &[]).await;
+            (page.status != 503).then_some(page)
+        })
+        .await;
         assert_eq!(page.status, 200, "{}", page.body);
         let items = page.json();
         all.extend(items.as_array().unwrap().iter().map(|item| item["data"].as_str().unwrap().to_owned()));

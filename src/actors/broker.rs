@@ -23,7 +23,7 @@ use crate::{
     actors::{
         accounts::Accounts,
         attendants::Attendants,
-        channels::Directory,
+        channels::{Directory, listening::Listening},
         connections::Connections,
         fanout::{HubHandle, hub::CredentialsChanged},
         metrics::Metrics,
@@ -61,6 +61,8 @@ pub struct Broker {
     pub disk_warning: OncePerSecond,
     /// Who hears what protocols ask and tell each other at other nodes.
     pub attendants: Attendants,
+    /// Which metachannels are open at which nodes.
+    pub listening: Listening,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
     /// Said once, when the ports are open.

@@ -66,6 +66,16 @@ impl Measured for Option<i64> {
     }
 }
 
+/// Milliseconds, also less than 0: shown as seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Millis(pub i64);
+
+impl Measured for Millis {
+    fn samples(&self, reason: Option<&'static str>) -> Vec<(Option<&'static str>, Number)> {
+        vec![(reason, Number::Real(self.0 as f64 / 1_000.0))]
+    }
+}
+
 /// Counts by name.
 impl<const N: usize> Measured for [(&'static str, u64); N] {
     fn samples(&self, _: Option<&'static str>) -> Vec<(Option<&'static str>, Number)> {

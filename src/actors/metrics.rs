@@ -9,7 +9,7 @@ use actix::{Actor, Context, Handler, Message, MessageResult};
 
 use super::{
     accounts::KeptFigures,
-    figures::{Measured, Number, figures},
+    figures::{Measured, Millis, Number, figures},
     refusals::RefusalFigures,
 };
 use crate::{log::shared::SharedLog, store::TABLES};
@@ -132,12 +132,16 @@ figures! {
         up: u64 = (now, "cluster.up", "cluster", "up");
         /// How long Redis took to take the last thing that was written each second
         round_trip: Duration = (now, "cluster.round_trip_seconds", "cluster_round_trip", "seconds");
-        /// Appends to the logs of channels, by what they came to: kept; again (known by their id); behind and fenced (judged anew); late (refused, and never there); failed
-        appends: [(&'static str, u64); 6] = (rises, "cluster.appends", "cluster", "appends", by "outcome");
+        /// Appends to the logs of channels, by what they came to: kept; again (known by their id); behind (another node was faster: judged anew); bare (to be sent with the whole message); fenced (the lease was over: judged anew); late (refused, and never there); failed
+        appends: [(&'static str, u64); 7] = (rises, "cluster.appends", "cluster", "appends", by "outcome");
+        /// Time from asking Redis to append until its answer, all together
+        appending: Duration = (rises, "cluster.append_seconds", "cluster_append", "seconds");
         /// Times that a channel read what it had missed, or looked whether it had
         catch_ups: u64 = (rises, "cluster.catch_ups", "cluster", "catch_ups");
-        /// Times that a channel could not follow its log, and told its clients so
-        breaks: u64 = (rises, "cluster.breaks", "cluster", "breaks");
+        /// Times that a channel could not follow its log, and told its clients so, by why: other_log (Redis has lost its data, or the newest of it); expired (what was missed is too old)
+        breaks: [(&'static str, u64); 2] = (rises, "cluster.breaks", "cluster", "breaks");
+        /// By how much the clock of Redis is ahead of that of this machine; less than 0: behind
+        clock_offset: Millis = (now, "cluster.clock_offset_seconds", "cluster_clock_offset", "seconds");
         /// Bytes that wait for Redis
         waiting: u64 = (now, "cluster.waiting_bytes", "cluster_waiting", "bytes");
     }
@@ -153,6 +157,8 @@ impl ClusterFigures {
             appends: tally.appends(),
             catch_ups: tally.catch_ups(),
             breaks: tally.breaks(),
+            appending: tally.appending(),
+            clock_offset: Millis(nodes.clock_offset()),
             waiting: log.waiting() as u64,
         }
     }

@@ -47,6 +47,8 @@ enum Asked {
     },
     /// A [`Node`].
     Node,
+    /// Apps and names of the metachannels that are open at the node that says so; there is nothing to be answered.
+    Listening(Vec<(String, String)>),
     /// Something that only this protocol understands.
     Protocol {
         name: String,
@@ -129,6 +131,12 @@ async fn answer(broker: Arc<Broker>, question: Question) -> Option<()> {
             serde_json::to_vec(&(intervals, page.has_more))
         }
         Asked::Node => serde_json::to_vec(&broker.this_node().await),
+        Asked::Listening(names) => {
+            let known = |(app, name): &(String, String)| Some(ChannelName::new(AppId::parse(app)?, name));
+            let until = broker.clock.uptime() + broker.log.shared()?.lease();
+            broker.listening.learn(question.from, names.iter().filter_map(known).collect(), until);
+            serde_json::to_vec(&())
+        }
         Asked::Protocol { name, question } => {
             // Whoever asks must not have to wait for a protocol that is not served here.
             let attendant = broker.attendants.of(&name);
@@ -187,14 +195,13 @@ impl Broker {
     /// Whose a connection is that this server need not know: none if no node does.
     ///
     /// # Errors
-    /// [`Fault::ConnectionExpired`]: it has ended for good.
+    /// [`Fault::ConnectionExpired`]: it has ended for good. [`Fault::Busy`]: Redis does not answer.
     pub async fn connection_elsewhere(&self, id: ConnectionId) -> Result<Option<Owner>, Fault> {
         let Some(nodes) = self.nodes() else { return Ok(None) };
-        // Redis away, a connection is known by its key alone, as after a restart.
         match nodes.connection(id).await {
             Ok(Some(row)) if row.has_ended => Err(Fault::ConnectionExpired),
-            Ok(Some(row)) => Ok(Some(Owner { app: row.app, client_id: row.client_id })),
-            Ok(None) | Err(_) => Ok(None),
+            Ok(row) => Ok(row.map(|row| Owner { app: row.app, client_id: row.client_id })),
+            Err(error) => Err(error.to_fault()),
         }
     }
 
@@ -303,10 +310,18 @@ impl Broker {
         Ok(stats::Page { intervals, has_more })
     }
 
+    /// Tells the other nodes which metachannels are open here, and waits until they know. Who does not hear it is told again with the
+    /// next renewal of the lease.
+    pub async fn tell_listening(&self) {
+        let here = self.listening.here();
+        let names = here.iter().map(|name| (name.app().as_str().to_owned(), name.as_str().to_owned())).collect();
+        let _: Result<Vec<()>, Fault> = self.ask_others(&Asked::Listening(names)).await;
+    }
+
     /// This server.
     pub async fn this_node(&self) -> Node {
         let totals = self.metrics.send(Totals).await.unwrap_or_default();
-        let why_not_ready = self.nodes().and_then(|nodes| nodes.check_ready().err());
+        let why_not_ready = self.nodes().and_then(|nodes| nodes.check_ready().err()).map(|unready| unready.why);
         Node {
             about: self.about.get().cloned().unwrap_or_default(),
             uptime_seconds: self.clock.uptime().as_secs(),

@@ -143,7 +143,10 @@ impl Stats {
         if self.minute != Some(minute) {
             if let Some(over) = self.minute.replace(minute) {
                 self.apps.values_mut().for_each(|stats| stats.settle(over.start));
-                self.broker.upgrade().inspect(|broker| self.tell(over, broker));
+                self.broker.upgrade().inspect(|broker| match broker.nodes() {
+                    None => self.tell(over, broker),
+                    Some(nodes) => broker.tell_minute_of_all(&nodes, over),
+                });
             }
             self.write_soon();
             self.sweep(now);
@@ -155,7 +158,7 @@ impl Stats {
         for (app, stats) in &self.apps {
             let of_app = stats.current.iter().flatten().find(|current| current.interval == minute);
             if let Some(Current { record, .. }) = of_app {
-                broker.tell_minute(*app, minute, || record.entries().into_iter().collect());
+                broker.tell_minute(*app, minute, record);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     log::{
         disk::Retention,
         memory::MemoryLog,
-        shared::{Keeping, SharedLog, nodes},
+        shared::{Keeping, SharedLog, Times, nodes},
     },
     older::group,
     store::{Claims, redis::RedisStore},
@@ -64,6 +64,8 @@ pub struct Joined {
     pub log: SharedLog,
     pub store: RedisStore,
     pub claims: Claims,
+    /// How the Redis is reached.
+    pub redis: redis::Settings,
 }
 
 /// The log of all channels, and the rows of the older protocols, if servers share them. `config` has checked the endpoint.
@@ -83,15 +85,18 @@ pub fn log(
     let Some(endpoint) = settings.endpoint.as_deref().filter(|_| settings.engine == Engine::Redis) else {
         return Ok(None);
     };
-    let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
+    let retention = Retention {
+        age: config.history.persisted_age,
+        bytes: config.history.persisted_bytes.min(settings.persisted_bytes),
+    };
     let retention = move |channel: &_| namespaces.terms(channel).attributes.is_persisted.then_some(retention);
-    // Their messages go from node to node by the streams of `group.redis`, which have an order of their own.
-    let has_streams = config.group.enabled && config.group.redis.is_some();
+    // Their messages go from node to node by streams that services read, which have an order of their own.
+    let has_streams = config.group.enabled;
     let is_group =
         |channel: &ChannelName| channel.app() == AppId::DEFAULT && channel.as_str().starts_with(group::GROUP);
     let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
     let redis = redis::Settings::at(endpoint, shared.password, 0);
-    let greeting = nodes::greeting(fingerprint);
+    let greeting = nodes::greeting(fingerprint, settings.lease);
     let durability = match settings.durability {
         Durability::Memory => redis::Durability::Memory,
         Durability::Fsync => redis::Durability::Fsync,
@@ -111,16 +116,16 @@ pub fn log(
     let store =
         RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
     let log = SharedLog::start(
-        redis,
+        redis.clone(),
         greeting,
         needs,
-        settings.deadline,
+        Times { deadline: settings.deadline, lease: settings.lease },
         memory,
         Keeping { retention: Box::new(retention), is_own: Box::new(is_own) },
         clock.clone(),
     );
     let nodes = log.nodes().clone();
-    let claims = Claims::new(nodes.own(), move || nodes.alive(), clock);
+    let claims = Claims::new(nodes.own(), move || nodes.alive(), settings.lease, clock);
     tracing::info!(node = %log.nodes().own(), engine = "redis", endpoint, "this server is a node of a cluster");
-    Ok(Some(Joined { log, store: store?, claims }))
+    Ok(Some(Joined { log, store: store?, claims, redis }))
 }

@@ -10,7 +10,7 @@ use crate::{
     actors::broker::Broker,
     auth::Leeway,
     clock::Clock,
-    config::{Config, Engine, Protocol},
+    config::{Config, Protocol},
     core::budget::Account,
     edge::Ingress,
     limits,
@@ -65,7 +65,7 @@ impl Older {
         clock: &Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let (store, mut older) = (&places.folder, Self::default());
+        let mut older = Self::default();
         if config.relay.enabled {
             let shared = relay::Shared::open(&config.relay, places.of("relay"), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
@@ -85,9 +85,7 @@ impl Older {
             older.chat = Some(chats::open(config, moderation, read.mongodb, place, clock, leeway)?);
         }
         if config.group.enabled {
-            let is_ordered = config.cluster.engine != Engine::None;
-            let store = Arc::clone(store);
-            older.group = Some(groups::open(&config.group, read.blacklist, store, account, clock, leeway, is_ordered)?);
+            older.group = Some(groups::open(config, read.blacklist, places, account, clock, leeway)?);
         }
         Ok(older)
     }
@@ -102,6 +100,9 @@ impl Older {
         }
         if let Some(postoffice) = &self.postoffice {
             postoffice.attend(broker);
+        }
+        if let Some(group) = &self.group {
+            broker.attendants.add(group::NAME, Arc::clone(&group.groups) as Arc<_>);
         }
     }
 

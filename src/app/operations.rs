@@ -20,7 +20,7 @@ use crate::{
     edge::{client_address::client_address_of, own_hosts::OwnHosts, tls::CertificateReloader},
     live::Live,
     older::group,
-    ops::{OpsState, logs::Dropped},
+    ops::{OpsState, Unready, logs::Dropped},
 };
 
 /// What the pages are made from.
@@ -37,17 +37,23 @@ pub struct Operations {
     /// The hosts that it may be asked by.
     pub own_hosts: Arc<Live<OwnHosts>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
+    /// `cluster.ready_without_engine`
+    pub ready_without_engine: bool,
 }
 
 impl Operations {
     pub fn state(self) -> OpsState {
         let (clock, ready) = (self.broker.clock.clone(), Arc::clone(&self.broker.ready));
+        let is_borne = self.ready_without_engine;
         let operations = Arc::new(self);
         let (shown, shared) = (Arc::clone(&operations), operations.broker.log.shared());
         OpsState {
             clock,
             ready,
-            why_not_ready: Arc::new(move || shared.as_ref()?.nodes().check_ready().err()),
+            why_not_ready: Arc::new(move || {
+                let unready = shared.as_ref()?.nodes().check_ready().err()?;
+                Some(Unready { why: unready.why, is_ready: is_borne && unready.is_away })
+            }),
             snapshot: Arc::new(move || {
                 let shown = Arc::clone(&shown);
                 async move { shown.snapshot().await }.boxed_local()

@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     config::Config,
     core::rules::Namespaces,
+    engines::redis,
     log::{
         Log as _,
         disk::{DiskLog, Retention, Sweeper},
@@ -36,14 +37,25 @@ pub struct Storage {
 /// Where the older protocols keep their rows: in the data folder, or on the Redis of the cluster.
 pub struct Places {
     pub folder: Arc<dyn Store>,
-    pub shared: Option<(RedisStore, Claims)>,
+    pub shared: Option<SharedRedis>,
+}
+
+/// The Redis of the cluster.
+pub struct SharedRedis {
+    pub store: RedisStore,
+    pub claims: Claims,
+    /// How it is reached, and whether what is written there is done when a replica has it.
+    pub redis: redis::Settings,
+    pub is_copied: bool,
 }
 
 impl Places {
     pub fn of(&self, protocol: &str) -> Place {
         match &self.shared {
             None => Place { store: Arc::clone(&self.folder), claims: None },
-            Some((store, claims)) => Place { store: Arc::new(store.of(protocol)), claims: Some(claims.clone()) },
+            Some(SharedRedis { store, claims, .. }) => {
+                Place { store: Arc::new(store.of(protocol)), claims: Some(claims.clone()) }
+            }
         }
     }
 }

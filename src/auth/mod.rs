@@ -14,7 +14,7 @@ pub mod apps;
 pub mod base64_text;
 mod claims;
 mod identifier;
-mod json_body;
+pub mod json_body;
 mod jwt;
 pub mod key_file;
 mod leeway;

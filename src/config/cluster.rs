@@ -26,6 +26,15 @@ section! {
     trust_settings: bool = "false", Switch;
     /// A publish that Redis has not taken by then is refused, and will not appear later.
     deadline: Duration = "5s", Span("100ms", "1m");
+    /// A server that Redis has not heard of for so long is taken for dead by the others: its members leave, its seats are free. The
+    /// same at every server; each tells Redis five times in that time that it lives.
+    lease: Duration = "15s", Span("3s", "1m");
+    /// Bytes of the newest messages of one persisted channel that Redis keeps, since it keeps them in memory; at most
+    /// history.persisted_bytes.
+    persisted_bytes: u64 = "16777216", STORE_BYTES;
+    /// /ready stays 200 while Redis is away that was there before, and says so: for who would rather have clients come to a server
+    /// that refuses what they publish than to none.
+    ready_without_engine: bool = "false", Switch;
     /// Bytes of files on their way to users at other servers, of all transfers that this one carries: each has as much as the
     /// receiver may ask for again, at most 40 pieces. One more transfer is refused as busy.
     relay_bytes: usize = "33554432", STORE_BYTES;
@@ -46,13 +55,6 @@ impl Verdict<'_> {
         let cluster = &self.config.cluster;
         if cluster.engine == Engine::None {
             return;
-        }
-        let group = &self.config.group;
-        if group.enabled && group.redis.is_none() {
-            self.warn(
-                "group.enabled without group.redis: groups, and who is online in them, are each server's own; have all clients \
-                 of this protocol come to one server, or name a Redis by which servers tell each other",
-            );
         }
         self.file(&["cluster.password_file"], cluster.password_file.as_deref());
         self.file(&["cluster.secret_file"], cluster.secret_file.as_deref());

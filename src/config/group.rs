@@ -70,7 +70,9 @@ section! {
     ban_for: Duration = "10m", Span("1s", "24h");
     /// Messages and notifications are kept for this long; 0s keeps them for ever.
     message_age: Duration = "2160h", Span("0s", "87600h");
-    /// Redis that the instances and services meet on; without it this instance is alone.
+    /// In a cluster: bytes of messages, notifications and groups that are kept on Redis; more are refused.
+    stored_bytes: u64 = "1073741824", STORE_BYTES;
+    /// Redis that the instances and services meet on; without it this instance is alone, or meets others on the Redis of the cluster.
     redis: Option<String> = "", Endpoint;
     /// Password of that Redis.
     redis_password: SecretString = "", Code;

@@ -260,7 +260,7 @@ fn tls_needs_readable_files_and_its_own_port() {
     assert!(operator.loaded().config.tls.enabled);
 }
 
-/// docs/cluster.md: a cluster has a Redis and a secret, and groups need a Redis of their own.
+/// docs/cluster.md: a cluster has a Redis and a secret.
 #[test]
 fn what_a_cluster_needs_is_told_at_once() {
     let cluster = operator().flag("cluster.engine", "redis");
@@ -271,7 +271,7 @@ fn what_a_cluster_needs_is_told_at_once() {
     let text = operator().flag("cluster.engine", "redis").file("secret", "short").flag("cluster.secret_file", "secret");
     let alone = text.flag("cluster.endpoint", "127.0.0.1:6379").flag("group.enabled", "true");
     let text = alone.loaded().warnings.join("\n");
-    assert!(text.contains("group.enabled without group.redis"), "{text}");
+    assert!(!text.contains("group.redis"), "{text}");
 }
 
 /// docs/cluster.md: what the chat keeps for ever is in the memory of Redis.

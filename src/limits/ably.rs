@@ -99,6 +99,9 @@ pub const STATS_HOURS: Duration = Duration::from_secs(90 * 24 * 3_600);
 pub const STATS_SAMPLE: Duration = Duration::from_secs(1);
 pub const STATS_FLUSH: Duration = Duration::from_secs(30);
 
+/// How long after a minute the nodes of a cluster are asked what they have counted in it.
+pub const STATS_OF_ALL: Duration = Duration::from_secs(3);
+
 /// Rows of statistics that are read, or removed, at a time.
 pub const STATS_SWEEP: usize = 1_000;
 

@@ -48,13 +48,13 @@ pub const CONNECTION_PARTS: u32 = 64;
 /// The parts that the channels of a shared log are divided into; a log that has entries cannot have others.
 pub const PARTITIONS: u32 = 64;
 
-/// A node of a cluster is taken for dead when it has not renewed its lease for so long, by the clock of Redis; how often it does.
-pub const LEASE: Duration = Duration::from_secs(15);
-pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
+/// How often a node renews its lease while that lasts.
+pub const LEASE_RENEWALS: u32 = 5;
 
 /// A node lets the members of a dead one leave only when it has itself held its lease through so many renewals: Redis that comes
-/// back, or its clock when it jumps, kills nobody.
-pub const LEASE_TRUST: usize = 3;
+/// back, or its clock when it jumps, kills nobody. A node that was not seen for as many has no claim on anything, so that Redis
+/// coming back without leases, or a node that begins, is not taken for one that is gone.
+pub const LEASE_TRUST: u32 = 3;
 
 /// Channels of a dead node that are opened with each renewal, so that its members leave.
 pub const REAPED_AT_ONCE: usize = 1_000;
@@ -66,8 +66,9 @@ pub const HEAD_LIFE: Duration = Duration::from_mins(10);
 pub const REPLICA_ENTRIES: usize = 1_000;
 pub const REPLICA_BYTES: usize = 4 << 20;
 
-/// Bytes of a persisted channel that a shared log keeps, since it keeps them in memory.
-pub const SHARED_BYTES: u64 = 16 << 20;
+/// Channels that put all their objects at a time when Redis has lost them, of which each may have [`super::OBJECTS_BYTES`]: what is
+/// published meanwhile needs room in the same line.
+pub const OBJECTS_PUT_AT_ONCE: usize = 1;
 
 /// How long Redis may take to accept a connection and to answer a command.
 pub const REDIS_CONNECT: Duration = Duration::from_secs(3);
@@ -90,7 +91,5 @@ pub const REDIS_CHECK: Duration = Duration::from_secs(1);
 pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(50);
 pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);
 
-/// A node that was not seen for so long has no claim on anything: three renewals of a lease, so that Redis coming back without
-/// them, or a node that begins, is not taken for one that is gone. And for how long it is known since when it was not seen.
-pub const CLAIM_VOID: Duration = Duration::from_secs(9);
+/// For how long it is known since when a node that claims something was not seen.
 pub const CLAIMS_KNOWN: Duration = Duration::from_secs(3_600);

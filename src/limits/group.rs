@@ -16,6 +16,9 @@ pub const STREAM_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Entries of all streams that are remembered so that none is taken twice: about 100 bytes each.
 pub const STREAM_IDS: usize = 16_384;
 
+/// Nodes note how far they have read at least so often, also when there was nothing to be written.
+pub const STREAM_NOTED: Duration = Duration::from_secs(10);
+
 /// A read of streams waits this long for entries before it is asked again.
 pub const STREAM_BLOCK: Duration = Duration::from_secs(2);
 
@@ -72,9 +75,14 @@ pub const GROUP_RATES: usize = 16_384;
 pub const GROUP_FAILURES_WITHIN: Duration = Duration::from_secs(600);
 pub const GROUP_FAILING: usize = 65_536;
 
-/// A message that the stream of all instances has not given back for so long is refused; how often that is looked at.
-pub const GROUP_RETURN: Duration = Duration::from_secs(30);
-pub const GROUP_RETURN_LOOK: Duration = Duration::from_secs(1);
+/// How often nodes look whether the store that they have in common still has what it had, and has room.
+pub const GROUP_LOOK: Duration = Duration::from_secs(1);
+
+/// How often a change of a row that nodes have in common is judged again because another node was first.
+pub const GROUP_TRIES: u32 = 16;
+
+/// What an answer that waits for the store is charged beside its texts.
+pub const GROUP_ANSWER_COST: usize = 256;
 
 /// Messages that wait to be published after their commit, of all groups and of one, and their bytes; more are refused.
 /// Of the first, as well: those that are not on disk yet, and those who wait for them.

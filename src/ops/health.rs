@@ -8,7 +8,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use actix_web::{HttpResponse, Responder, web};
 use serde_json::{Value, json};
 
-use super::{OpsState, process::ProcessFacts, show_time::go_duration};
+use super::{OpsState, Unready, process::ProcessFacts, show_time::go_duration};
 use crate::ids::Timestamp;
 
 /// GET and HEAD `/health`.
@@ -17,7 +17,8 @@ pub async fn health(state: web::Data<OpsState>) -> impl Responder {
     web::Json(render(&ProcessFacts::read(), clock.uptime(), clock.now()))
 }
 
-/// GET and HEAD `/ready`: 200, or 503 once the server is to stop, or while it cannot serve, with the reason.
+/// GET and HEAD `/ready`: 200, or 503 once the server is to stop, or while it cannot serve, with the reason, which also stands
+/// beside a 200 that the operator wants all the same.
 pub async fn ready(state: web::Data<OpsState>) -> impl Responder {
     // Relaxed: a probe that reads the older value is the probe before.
     if !state.ready.load(Ordering::Relaxed) {
@@ -25,7 +26,10 @@ pub async fn ready(state: web::Data<OpsState>) -> impl Responder {
     }
     match (state.why_not_ready)() {
         None => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        Some(reason) => HttpResponse::ServiceUnavailable().json(json!({ "status": "not_ready", "reason": reason })),
+        Some(Unready { why, is_ready: true }) => HttpResponse::Ok().json(json!({ "status": "ready", "reason": why })),
+        Some(Unready { why, .. }) => {
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "not_ready", "reason": why }))
+        }
     }
 }
 

@@ -25,8 +25,14 @@ use crate::{actors::metrics::Snapshot, clock::Clock};
 /// Asks the metrics actor; called once for each request of `/metrics`.
 pub type SnapshotSource = Arc<dyn Fn() -> LocalBoxFuture<'static, Snapshot> + Send + Sync>;
 
-/// Why no clients should be sent here although the server goes on, if so.
-pub type WhyNotReady = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// Why no clients should be sent here although the server goes on.
+pub struct Unready {
+    pub why: String,
+    /// The operator wants them here all the same.
+    pub is_ready: bool,
+}
+
+pub type WhyNotReady = Arc<dyn Fn() -> Option<Unready> + Send + Sync>;
 
 /// Decides who may see the metrics; the error is the body of the refusal.
 pub type MetricsGate = Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Send + Sync>;

@@ -138,6 +138,9 @@ fn carry_out(rows: &mut Writing<'_>, steps: &[Step]) -> Result<Committed, StoreE
                 rows.put(CURSORS, name.as_bytes(), &value.to_be_bytes())?;
                 committed.counters.push(value);
             }
+            Step::Append { .. } | Step::PutPlaced { .. } => {
+                return Err(StoreError::Io("a data folder has no streams".into()));
+            }
         }
     }
     Ok(committed)

@@ -192,6 +192,17 @@ pub struct Committed {
     pub counters: Vec<u64>,
     /// What each [`Batch::take_due`] took, in order.
     pub taken: Vec<Vec<Scheduled>>,
+    /// The place of the first entry of [`Batch::append`].
+    pub place: Option<u64>,
+}
+
+/// Where the place of an entry stands in a row, as eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    BehindKey,
+    /// `u64::MAX` - place: the newest sorts first.
+    BehindKeyFalling,
+    BeforeValue,
 }
 
 /// Writes that belong together, in order. Table names are constants without NUL.
@@ -210,6 +221,8 @@ enum Step {
     TakeDue { table: &'static str, until: Timestamp, limit: usize },
     SetCursor { name: String, value: u64 },
     Add { name: String, by: u64 },
+    Append { stream: String, fields: Vec<(&'static str, Vec<u8>)>, keep: usize },
+    PutPlaced { table: &'static str, key: Vec<u8>, value: Vec<u8>, placed: Placed },
 }
 
 impl Batch {
@@ -275,10 +288,30 @@ impl Batch {
         self.with(Step::Add { name, by })
     }
 
+    /// Adds an entry to a stream that services read, on the Redis of the store; about `keep` stay. A store of another kind has no
+    /// streams. The place of an entry is its milliseconds · 1024 + its number within them.
+    pub fn append(self, stream: impl Into<String>, fields: Vec<(&'static str, Vec<u8>)>, keep: usize) -> Self {
+        let stream = stream.into();
+        self.with(Step::Append { stream, fields, keep })
+    }
+
+    /// As [`Self::put`], with the place of the first entry that the batch appends.
+    pub fn put_placed(
+        self,
+        table: &'static str,
+        key: impl Into<Vec<u8>>,
+        value: impl Into<Vec<u8>>,
+        placed: Placed,
+    ) -> Self {
+        let (key, value) = (key.into(), value.into());
+        self.with(Step::PutPlaced { table, key, value, placed })
+    }
+
     /// About how many bytes it writes.
     fn size(&self) -> usize {
         let size = |step: &Step| match step {
-            Step::Put { key, value, .. } => key.len() + value.len(),
+            Step::Put { key, value, .. } | Step::PutPlaced { key, value, .. } => key.len() + value.len(),
+            Step::Append { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
             Step::Schedule { row, .. } => 2 * row.key.len() + row.value.len(),
             Step::Expect { key, value, .. } => key.len() + value.as_ref().map_or(0, Vec::len),
             Step::Remove { key, .. } | Step::Cancel { key, .. } => key.len(),

@@ -10,6 +10,8 @@
 //! | `v:<table>`, `d:<table>` | hash, sorted set | scheduled rows; their keys by due time |
 //! | `c`, `b` | hash | cursors; bytes of each table |
 //! | `o:<id>` | string | what a batch was answered, for a minute |
+//!
+//! A batch may also append to streams, whose keys are those of services: on one server, with the rows.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -29,7 +31,7 @@ use crate::{
     clock::Clock,
     engines::redis::{self, Call, CallError, Line, Redis, Run},
     ids::Timestamp,
-    store::{Batch, Committed, Done, Found, Read, Row, Scheduled, Step, Store, StoreError},
+    store::{Batch, Committed, Done, Found, Placed, Read, Row, Scheduled, Step, Store, StoreError},
 };
 
 const SCRIPTS: &[&str] = &[include_str!("redis/write.lua"), include_str!("redis/read.lua")];
@@ -125,10 +127,17 @@ impl Store for RedisStore {
     fn submit(&self, batch: Batch, done: Done<Committed>) {
         let number = self.link.batches.fetch_add(1, Ordering::Relaxed);
         let mut args = vec![format!("{:016x}{number:x}", self.link.run).into()];
-        let is_expect = |step: &&Step| matches!(step, Step::Expect { .. });
-        let (expects, rest): (Vec<_>, Vec<_>) = batch.steps.iter().partition(is_expect);
+        // What rows are placed by comes before them.
+        let rank = |step: &&Step| match step {
+            Step::Expect { .. } => 0,
+            Step::Append { .. } => 1,
+            _ => 2,
+        };
+        let mut steps: Vec<&Step> = batch.steps.iter().collect();
+        steps.sort_by_key(rank);
+        let has_place = steps.iter().any(|step| matches!(step, Step::Append { .. }));
         // How many a batch has taken out, and of what, by the order of its steps.
-        let answers: Vec<bool> = rest
+        let answers: Vec<bool> = steps
             .iter()
             .filter_map(|step| match step {
                 Step::TakeDue { .. } => Some(true),
@@ -136,7 +145,7 @@ impl Store for RedisStore {
                 _ => None,
             })
             .collect();
-        expects.into_iter().chain(rest).for_each(|step| write_step(step, &mut args));
+        steps.into_iter().for_each(|step| write_step(step, &mut args));
         let understand = move |parts: &mut Parts<'_>| {
             if &parts.next()?[..] == b"changed" {
                 return Err(StoreError::Changed);
@@ -149,6 +158,7 @@ impl Store for RedisStore {
                     committed.counters.push(parts.number()?);
                 }
             }
+            committed.place = has_place.then(|| parts.number()).transpose()?;
             Ok(committed)
         };
         self.call(WRITE, args, understand, done);
@@ -225,6 +235,18 @@ fn write_step(step: &Step, args: &mut Vec<Bytes>) {
         }
         Step::SetCursor { name, value } => args.extend([letter("u"), text(name), number(*value)]),
         Step::Add { name, by } => args.extend([letter("a"), text(name), number(*by)]),
+        Step::Append { stream, fields, keep } => {
+            args.extend([letter("x"), text(stream), count(*keep), count(fields.len())]);
+            args.extend(fields.iter().flat_map(|(name, value)| [text(name), bytes(value)]));
+        }
+        Step::PutPlaced { table, key, value, placed } => {
+            let placed = match placed {
+                Placed::BehindKey => "k",
+                Placed::BehindKeyFalling => "f",
+                Placed::BeforeValue => "v",
+            };
+            args.extend([letter("n"), name(table), bytes(key), bytes(value), letter(placed)]);
+        }
     }
 }
 

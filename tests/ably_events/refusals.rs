@@ -40,6 +40,8 @@ async fn wrong_forms() {
         (format!("{good}&lastEvent=x"), 400, 40003),
         (format!("{good}&lastEvent=connection:5"), 400, 40003),
         (format!("v=1.2&key={publisher}&channels=room"), 401, 40160),
+        // No stream has such modes, whatever the key allows.
+        (format!("v=1.2&key={all}&channels=[?modes=publish]room"), 400, 40003),
         (format!("v=1.2&key={all}&channels={}", ["x"; 201].join(",")), 400, 90010),
     ] {
         for path in ["/sse", "/event-stream"] {

@@ -6,7 +6,7 @@ use letshare_server::{clock::Clock, ids::Timestamp};
 use serde_json::{Value, json};
 
 use super::stage::{META, Stage, names};
-use crate::support::{AblyClient, ably::action};
+use crate::support::{AblyClient, ably::action, eventually};
 
 /// The next event of a metachannel: its name and its data.
 async fn event(client: &mut AblyClient) -> (String, Value) {
@@ -99,16 +99,19 @@ async fn minutes_are_told() {
     let mut watcher = anybody(&stage).await;
     watcher.attach("[meta]stats:minute").await;
     // What was counted is reported from time to time.
-    let told = async {
-        loop {
-            clock.advance(Duration::from_secs(15));
-            tokio::select! {
-                told = event(&mut watcher) => break told,
-                () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            }
-        }
-    };
-    let (name, data) = told.await;
+    eventually(async || {
+        let told = stage.get("/stats?unit=minute").await;
+        (told[0]["entries"]["connections.all.peak"] == 1).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(15));
+        // So nobody is silent for too long.
+        watcher.send(json!({"action": action::HEARTBEAT, "id": "x"})).await;
+        while watcher.expect(action::HEARTBEAT).await["id"] != "x" {}
+    }
+    clock.advance(Duration::from_secs(15));
+    let (name, data) = event(&mut watcher).await;
     assert_eq!((&*name, &data["unit"], &data["schema"]), ("update", &json!("minute"), &json!("app-stats")));
     assert!(data["intervalId"].as_str().expect("an id").starts_with("2026-08-06:"), "{data}");
     assert_eq!(data["entries"]["connections.all.peak"], 1, "{data}");

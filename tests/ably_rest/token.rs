@@ -124,6 +124,10 @@ async fn requests_that_are_refused() {
     }
     let response = sandbox.http.post(&path, &[], "{").await;
     assert_refused(&response, 400, 40001);
+    // The values of a request in a list are no request.
+    let list = json!([null, null, null, null, timestamp, "3011223344556677", null]);
+    let response = sandbox.http.post(&path, &[], &list.to_string()).await;
+    assert_refused(&response, 400, 40000);
     let long = json!({"capability": "x".repeat(70_000)}).to_string();
     let response = sandbox.http.post(&path, &[], &long).await;
     assert_refused(&response, 413, 40009);

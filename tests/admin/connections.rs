@@ -150,6 +150,19 @@ async fn channels_page_by_page_and_publishing_to_one() {
         let answer = operator.post("publish", json!({"channel": bad, "data": "x"})).await;
         assert!([400, 404].contains(&answer.status), "{bad:?}: {answer:?}");
     }
+    let nothing = operator.post("publish", json!({"app": app.id, "channel": "orders:1"})).await;
+    assert_eq!((nothing.status, &nothing.json()["error"]["code"]), (400, &json!(40000)), "{nothing:?}");
+    let only_a_name = json!({"app": app.id, "channel": "orders:1", "name": "placed"});
+    assert_eq!(operator.post("publish", only_a_name).await.status, 200);
+    // Lists of values are no objects.
+    for (path, list) in [
+        ("publish", json!([app.id, "orders:1", "placed"])),
+        ("token", json!([app.id])),
+        ("room-token", json!(["a", "demo"])),
+    ] {
+        let refused = operator.post(path, list).await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!(40000)), "{path}: {refused:?}");
+    }
     // As large as a client's message may be, and no larger.
     let message = |bytes| json!({"app": app.id, "channel": "orders:1", "data": "x".repeat(bytes)});
     assert_eq!(operator.post("publish", message(65_536)).await.status, 200);

@@ -29,6 +29,9 @@ async fn the_password_opens_a_session_that_no_script_reads() {
     assert_eq!(http.ask("GET", NODE, &[("Cookie", &format!("a=b; {session}"))]).await.status, 200);
     let bearer = format!("Bearer {}", opened.json()["token"].as_str().unwrap());
     assert_eq!(http.ask("GET", NODE, &[("Authorization", &bearer)]).await.status, 200);
+    // RFC 9110 §11.1: the scheme is case-insensitive.
+    let small = bearer.replacen("Bearer", "bearer", 1);
+    assert_eq!(http.ask("GET", NODE, &[("Authorization", &small)]).await.status, 200);
 
     let out = http.ask_with("POST", "/admin/api/logout", &[("Cookie", session), ("Content-Length", "0")], b"").await;
     assert_eq!(out.status, 200);

@@ -44,7 +44,7 @@ async fn a_node_that_is_set_up_otherwise_does_not_start() {
     assert!(told.contains("their partitions are 16, those of this server are 64"), "{told}");
 }
 
-async fn ready(node: &Server) -> Response {
+pub async fn ready(node: &Server) -> Response {
     Http::connect(node).await.ask("GET", "/ready", &[]).await
 }
 
@@ -170,6 +170,33 @@ async fn a_frame_publishes_for_a_connection_of_another_node() {
     assert_eq!(frame["messages"][0]["data"], "behind it", "{frame}");
 }
 
+/// While Redis is away nobody can say whose a connection is: that is no fault of whoever names it.
+#[tokio::test]
+async fn whose_a_connection_is_cannot_be_said_without_redis() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    let cut_off = ground.node(proxy.port, |config| config.cluster.deadline = Duration::from_millis(300));
+    let other = ground.node(redis.port, |_| {});
+    let keys = async || {
+        let (client, connected) = AblyClient::connect_with(&other, &format!("v=6&key={KEY}")).await;
+        (client, key_of(&connected).to_owned())
+    };
+    let ((_alice, one), (_bob, two)) = (keys().await, keys().await);
+    let mut publisher = AblyClient::connect(&cut_off, KEY).await;
+    let publish = async |body: Value| {
+        let target = format!("/channels/room/messages?key={KEY}");
+        Http::connect(&cut_off).await.post(&target, &[], &body.to_string()).await.json()["error"]["code"].clone()
+    };
+    // Of one connection, or of none.
+    assert_eq!(publish(json!([{"connectionKey": one}, {"connectionKey": two}])).await, 40_006);
+    assert_eq!(publish(json!([{"connectionKey": one}, {}])).await, 40_006);
+    proxy.set_away(true);
+    assert_eq!(publish(json!({"data": "x", "connectionKey": one})).await, 50_004);
+    let serial = publisher.publish("room", json!([{"data": "x", "connectionKey": one}])).await;
+    publisher.nacked(serial, 50_004).await;
+}
+
 /// Who closes a connection while Redis is away has closed it for all nodes when it is back; who leaves has left.
 #[tokio::test]
 async fn what_ended_while_redis_was_away_has_ended() {
@@ -210,7 +237,7 @@ async fn what_ended_while_redis_was_away_has_ended() {
     assert_ne!(again["connectionId"], connected["connectionId"]);
 }
 
-fn token_request(name: &str, nonce: &str, client: &str) -> Value {
+pub fn token_request(name: &str, nonce: &str, client: &str) -> Value {
     let timestamp = Clock::system().now().millis();
     let lines = format!("{name}\n\n\n{client}\n{timestamp}\n{nonce}\n");
     let mac = Hmac::<Sha256>::new_from_slice(b"open-sesame-open-sesame").unwrap().chain_update(lines);

@@ -8,7 +8,10 @@ mod seats;
 mod silence;
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,7 @@ use nix::{
 };
 use rand::RngExt as _;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::{Ground, KEY, assert_whole, attached, history, message, messages, proxy::Proxy};
 use crate::support::{AblyClient, Http, Server, ably::action, eventually, redis::RedisServer};
@@ -32,6 +36,27 @@ pub fn is_whole() -> bool {
 pub fn sized(small: usize, whole: usize) -> usize {
     let Ok(part) = std::env::var("LETSHARE_NIGHTLY") else { return small };
     (whole / part.parse::<usize>().unwrap_or(1)).max(small)
+}
+
+/// How far a long run is, said each minute for as long as this is kept.
+pub struct Progress(JoinHandle<()>);
+
+impl Progress {
+    pub fn of(what: &'static str, done: &Arc<AtomicUsize>, all: usize) -> Self {
+        let done = Arc::clone(done);
+        Self(tokio::spawn(async move {
+            for minute in 1.. {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                println!("{minute} min: {} of {all} {what}", done.load(Ordering::Relaxed));
+            }
+        }))
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Publishes so many messages named after the publisher, never more than a few hundred ahead of their ACKs.
@@ -63,6 +88,8 @@ async fn nothing_is_lost_doubled_or_swapped_on_three_nodes() {
         readers.push(attached(node, "room").await);
     }
     let (mut read, mut deliveries) = (vec![Vec::new(); readers.len()], 0);
+    let done = Arc::default();
+    let _progress = Progress::of("rounds", &done, rounds);
     for round in 0..rounds {
         let name = |place: usize| format!("{round}-{place}");
         // Nobody is left so far behind that the server gives it up.
@@ -81,6 +108,7 @@ async fn nothing_is_lost_doubled_or_swapped_on_three_nodes() {
             deliveries += one.len();
             all.extend(one);
         }
+        done.fetch_add(1, Ordering::Relaxed);
     }
     let names = (0..rounds).flat_map(|round| (0..NODES).map(move |place| format!("{round}-{place}")));
     let expected = names.flat_map(|name| (0..EACH).map(move |number| format!("{name}-{number}"))).collect();
@@ -106,6 +134,8 @@ async fn what_is_published_again_at_another_node_is_never_doubled() {
     let nodes: Vec<Server> = proxies.iter().map(|proxy| ground.node(proxy.port, |_| {})).collect();
     let mut reader = attached(&nodes[0], "room").await;
     let reading = tokio::spawn(async move { messages(&mut reader, publishes).await });
+    let done = Arc::default();
+    let _progress = Progress::of("publishes", &done, publishes);
     let write = async |writer: usize| {
         let mut repeated = 0;
         for number in 0..publishes / WRITERS {
@@ -123,6 +153,7 @@ async fn what_is_published_again_at_another_node_is_never_doubled() {
                 })
                 .await;
             }
+            done.fetch_add(1, Ordering::Relaxed);
         }
         repeated
     };

@@ -9,6 +9,7 @@ use letshare_server::{
         budget::Account,
         dedupe::Content,
         message::{Body, Entry, EntryId, Message, Payload},
+        objects::{Action, ObjectId, ObjectOperation},
         occupancy::Occupancy,
         presence::{PresenceAction, PresenceEvent},
         serial::{Place, Serial},
@@ -17,9 +18,9 @@ use letshare_server::{
     engines::redis::Needs,
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
     log::{
-        StoreError,
+        Log as _, ObjectsRead, StoreError,
         memory::MemoryLog,
-        shared::{Joined, Judged, Keeping, Look, Looked, Seats, SharedLog, Told, Usage, nodes::greeting},
+        shared::{Joined, Judged, Keeping, Look, Looked, Seats, SharedLog, Times, Told, Usage, nodes::greeting},
     },
 };
 use tokio::sync::oneshot;
@@ -29,12 +30,12 @@ use crate::support::redis::RedisServer;
 fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes };
     let memory = MemoryLog::new(bounds, Arc::new(Account::server(usize::MAX)));
-    let deadline = Duration::from_secs(10);
+    let lease = Duration::from_secs(15);
     SharedLog::start(
         redis.settings(),
-        greeting(None),
+        greeting(None, lease),
         Needs::default(),
-        deadline,
+        Times { deadline: Duration::from_secs(10), lease },
         memory,
         Keeping { retention: Box::new(|_| None), is_own: Box::new(|_| false) },
         Clock::system(),
@@ -176,6 +177,36 @@ async fn what_others_were_faster_with_is_judged_again() {
 }
 
 /// No more seats than there are, whoever asks for them at the same time; who has one keeps it.
+/// `docs/design/cluster.md §3`, Objects: what the stream has of them and nobody has written down is read in parts, however much lies
+/// in between.
+#[tokio::test]
+async fn operations_behind_the_objects_are_read_in_parts() {
+    let redis = RedisServer::start().await;
+    let log = log(&redis, 16 << 20);
+    let channel = ChannelName::from("c");
+    let (mut head, mut by) = (join(&log, &channel).await, (0, 0));
+    answer(|done| log.renew(done)).await.unwrap();
+    for _ in 0..3 {
+        let body = Body::Objects(vec![ObjectOperation::new(ObjectId::root(), Action::Clear)]);
+        let content = Content::of(&EntryId::Serial, &body);
+        let entry = Entry::new("c".into(), head, Timestamp::from_millis(0), None, EntryId::Serial, body);
+        let judged = Judged { by, is_emptied: false, is_whole: false };
+        (_, head) = kept(&answer(|done| log.append(&entry, content, head, Some(judged), done)).await.unwrap());
+        by = head.place();
+        for _ in 0..3 {
+            (_, head) = kept(&append(&log, EntryId::Serial, 1 << 20, head).await);
+        }
+    }
+    let (told, read) = oneshot::channel();
+    let mut told = Some(told);
+    let mut later = || -> Box<dyn FnOnce(ObjectsRead) + Send> {
+        let told = told.take().unwrap();
+        Box::new(move |read| drop(told.send(read)))
+    };
+    assert!(log.objects(&channel, &mut later).is_pending());
+    assert_eq!(read.await.unwrap().unwrap().tail.len(), 3);
+}
+
 #[tokio::test]
 async fn seats_are_given_as_long_as_there_are_any() {
     let redis = RedisServer::start().await;

@@ -23,10 +23,10 @@ fn note(members: &mut Members, events: &Value) {
 }
 
 /// What a newcomer at this node is told in its sync, or nothing.
-async fn synced(address: SocketAddr) -> Members {
+async fn synced(channel: &str, address: SocketAddr) -> Members {
     let mut client = AblyClient::open_at(address, &format!("v=6&key={KEY}")).await;
     client.expect(action::CONNECTED).await;
-    let attached = client.attach("room").await;
+    let attached = client.attach(channel).await;
     let mut members = Members::new();
     if attached["flags"].as_u64().unwrap_or_default() & 1 != 0 {
         loop {
@@ -41,9 +41,9 @@ async fn synced(address: SocketAddr) -> Members {
 }
 
 /// What REST tells.
-async fn present(address: SocketAddr) -> Members {
+async fn present(channel: &str, address: SocketAddr) -> Members {
     let mut http = Http::connect_to(address).await;
-    let page = http.ask("GET", &format!("/channels/room/presence?limit=1000&key={KEY}"), &[]).await;
+    let page = http.ask("GET", &format!("/channels/{channel}/presence?limit=1000&key={KEY}"), &[]).await;
     assert_eq!(page.status, 200, "{}", page.body);
     let mut members = Members::new();
     note(&mut members, &page.json());
@@ -64,17 +64,22 @@ async fn act(client: &mut AblyClient, action: u64, data: &str) {
 }
 
 /// Waits until all nodes tell the same as REST and as sync.
-pub async fn until_all_tell(nodes: &[SocketAddr], expected: &Members) {
+async fn until_all_tell(nodes: &[SocketAddr], expected: &Members) {
+    until_all_tell_of("room", nodes, expected).await;
+}
+
+/// The same of any channel.
+pub async fn until_all_tell_of(channel: &str, nodes: &[SocketAddr], expected: &Members) {
     for node in nodes {
         let told = async {
-            while present(*node).await != *expected || synced(*node).await != *expected {
+            while present(channel, *node).await != *expected || synced(channel, *node).await != *expected {
                 tokio::task::yield_now().await;
             }
         };
         // Longer than a lease: what is waited for may be the end of one.
         if tokio::time::timeout(Duration::from_secs(60), told).await.is_err() {
-            assert_eq!(present(*node).await, *expected);
-            assert_eq!(synced(*node).await, *expected);
+            assert_eq!(present(channel, *node).await, *expected);
+            assert_eq!(synced(channel, *node).await, *expected);
         }
     }
 }
@@ -162,7 +167,7 @@ async fn no_more_members_are_let_in_than_there_may_be() {
     };
     let ((one, here), (other, there)) = tokio::join!(enter(0), enter(1));
     assert_eq!(here + there, 200);
-    assert_eq!(present(nodes[0].address).await.len(), 200);
+    assert_eq!(present("room", nodes[0].address).await.len(), 200);
     drop((one, other));
 }
 

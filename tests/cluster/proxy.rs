@@ -14,6 +14,7 @@ pub struct Proxy {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State {
+    to: u16,
     cuts: usize,
     is_away: bool,
     is_mute: bool,
@@ -23,7 +24,7 @@ impl Proxy {
     pub async fn start(to: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (state, watched) = watch::channel(State { cuts: 0, is_away: false, is_mute: false });
+        let (state, watched) = watch::channel(State { to, cuts: 0, is_away: false, is_mute: false });
         tokio::spawn(async move {
             while let Ok((from, _)) = listener.accept().await {
                 let (state, mut watched) = (watched.clone(), watched.clone());
@@ -32,7 +33,7 @@ impl Proxy {
                     return;
                 }
                 tokio::spawn(async move {
-                    let Ok(onto) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+                    let Ok(onto) = TcpStream::connect(("127.0.0.1", born.to)).await else { return };
                     tokio::select! {
                         () = pass(from, onto, state), if !born.is_away => {}
                         _ = watched.wait_for(|state| state.is_away || state.cuts > born.cuts) => {}
@@ -46,6 +47,14 @@ impl Proxy {
     /// Cuts every connection that there is.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Another Redis is the one from now on, as after a failover.
+    pub fn set_target(&self, to: u16) {
+        self.state.send_modify(|state| {
+            state.to = to;
+            state.cuts += 1;
+        });
     }
 
     /// Cuts every connection, and lets none through until it is back.

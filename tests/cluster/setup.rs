@@ -10,10 +10,11 @@ use nix::{
 
 use super::{
     Ground, KEY,
-    beside::{refusal, until_ready},
-    message,
+    beside::{ready, refusal, until_ready},
+    history, message,
+    proxy::Proxy,
 };
-use crate::support::{AblyClient, ably::action, eventually, redis::RedisServer};
+use crate::support::{AblyClient, Http, ably::action, eventually, process::ServerProcess, redis::RedisServer};
 
 /// A Redis that spreads its keys over slots is no use, and the start says so.
 #[tokio::test]
@@ -70,5 +71,79 @@ async fn what_no_replica_has_is_not_acknowledged() {
     let serial = client.publish("room", message("stopped")).await;
     client.nacked(serial, 50_004).await;
     kill(Pid::from_raw(replica.id() as i32), Signal::SIGCONT).unwrap();
-    assert_eq!(super::history(&node, "room").await, ["alone", "copied", "stopped"], "it may be there all the same");
+    assert_eq!(history(&node, "room").await, ["alone", "copied", "stopped"], "it may be there all the same");
+}
+
+/// `cluster.lease`: for how long a server may be silent before the others take it for dead; all of a cluster have the same.
+#[tokio::test]
+async fn who_was_at_a_dead_server_is_gone_with_its_lease() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let mut settings = ground.settings(redis.port);
+    settings.push(("CLUSTER_LEASE", "5s".to_owned()));
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let [dying, witness] = std::array::from_fn(|_| ServerProcess::start(&settings));
+    let mut alice = AblyClient::open_at(dying.address, &format!("v=6&key={KEY}&clientId=alice")).await;
+    alice.expect(action::CONNECTED).await;
+    alice.attach("room").await;
+    let serial = alice.presence("room", serde_json::json!([{"action": 2}])).await;
+    alice.acked(serial).await;
+    let members = async || {
+        let target = format!("/channels/room/presence?key={KEY}");
+        Http::connect_to(witness.address).await.ask("GET", &target, &[]).await.json().as_array().unwrap().len()
+    };
+    eventually(async || (members().await == 1).then_some(())).await;
+    let longest = "local t = redis.call('TIME') \
+        return redis.call('ZREVRANGE', 'ls:leases', 0, 0, 'WITHSCORES')[2] - t[1] * 1000 - t[2] / 1000";
+    let left = redis.command(&[b"EVAL", longest.as_bytes(), b"0"]).await;
+    let left: i64 = left.trim_start_matches(':').trim_end().parse().unwrap();
+    assert!((1..=5_000).contains(&left), "{left}");
+    let told = refusal(&ground, &redis, |_| {});
+    assert!(told.contains("their cluster.lease is 5000 ms, that of this server 15000 ms"), "{told}");
+
+    let killed = std::time::Instant::now();
+    dying.kill().await;
+    eventually(async || (members().await == 0).then_some(())).await;
+    println!("a lease of 5 s: gone after {:.1} s", killed.elapsed().as_secs_f64());
+}
+
+/// `cluster.persisted_bytes`: so much of a persisted channel stays in the memory of Redis, the newest of it.
+#[tokio::test]
+async fn a_persisted_channel_keeps_no_more_than_it_may() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let node = ground.node(redis.port, |config| config.cluster.persisted_bytes = 64 << 10);
+    let mut client = AblyClient::connect(&node, KEY).await;
+    let mut last = String::new();
+    for number in 0..30 {
+        last = format!("{number:02}{}", "x".repeat(8_000));
+        let serial = client.publish("kept:room", message(&last)).await;
+        client.acked(serial).await;
+    }
+    let kept = history(&node, "kept:room").await;
+    assert_eq!(kept.last(), Some(&last));
+    assert!((4..=9).contains(&kept.len()), "{} of 8 KB", kept.len());
+}
+
+/// `cluster.ready_without_engine`: a Redis that was there and is away makes no difference to load balancers, and is told all the same.
+#[tokio::test]
+async fn a_node_may_be_ready_without_its_redis() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let proxy = Proxy::start(redis.port).await;
+    proxy.set_away(true);
+    let node = ground.node(proxy.port, |config| config.cluster.ready_without_engine = true);
+    until_ready(&node, Some("was not reached yet")).await;
+    proxy.set_away(false);
+    until_ready(&node, None).await;
+    proxy.set_away(true);
+    eventually(async || {
+        let told = ready(&node).await;
+        assert_eq!(told.status, 200, "{}", told.body);
+        let told = told.json();
+        let reason = told["reason"].as_str()?;
+        assert!(told["status"] == "ready" && reason.contains("is away for"), "{told}");
+        Some(())
+    })
+    .await;
 }

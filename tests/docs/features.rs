@@ -136,7 +136,11 @@ const WORKS: [(&str, &[&str]); 55] = [
     ),
     (
         "Ably: metachannels",
-        &["ably_realtime::metachannels::channels_open_and_close", "tests/sdk/metachannels.test.mjs"],
+        &[
+            "ably_realtime::metachannels::channels_open_and_close",
+            "cluster::meta::connections_of_all_nodes_are_told_once",
+            "tests/sdk/metachannels.test.mjs",
+        ],
     ),
     ("Ably: chat rooms, spaces", &["ably_rest::chat::a_room_is_a_channel", "tests/sdk/chat.test.mjs"]),
     ("Ably: statistics", &["ably_rest::stats::what_clients_do_is_counted", "tests/sdk/history.test.mjs"]),
@@ -293,6 +297,25 @@ fn what_works_has_tests_and_what_is_missing_has_none() {
     for (what, words) in MISSING {
         let found = tests.iter().find(|test| words.iter().any(|word| test.contains(word)));
         assert_eq!(found, None, "{what:?} is said to be missing, and has a test");
+    }
+}
+
+/// The page of the cluster says of each fault and each promise which test shows it.
+#[test]
+fn the_design_of_the_cluster_names_tests_that_are_there() {
+    let tests: Vec<String> = files().iter().flat_map(tests_in).collect();
+    let page = std::fs::read_to_string("docs/design/cluster.md").unwrap();
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let named = Regex::new(r"`([a-z_]+(?:::[a-z_]+)+)`").unwrap();
+    let named: Vec<&str> =
+        rows.flat_map(|row| named.captures_iter(row)).map(|name| name.get(1).unwrap().as_str()).collect();
+    assert!(named.len() > 40, "{named:?}");
+    for name in named {
+        let is_it = |test: &String| {
+            let below = test.strip_prefix("cluster::").unwrap_or(test).strip_prefix(name);
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        assert!(tests.iter().any(is_it), "{name} is not there");
     }
 }
 

@@ -7,35 +7,48 @@ use futures_util::future::join;
 use super::{resume::resumes, *};
 use crate::{cluster::Ground, support::redis::RedisServer};
 
-struct Pair {
-    redis: RedisServer,
-    rigs: [Rig; 2],
-    _ground: Option<Ground>,
+/// How two servers meet.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Meet {
+    /// On `group.redis`, each with its own data folder.
+    Instances,
+    /// As nodes of a cluster, which keep what they have in common on its Redis.
+    Nodes,
+    /// The same, on a `group.redis`.
+    NodesOnOwn,
+}
+
+pub struct Pair {
+    pub redis: RedisServer,
+    pub rigs: [Rig; 2],
+    meet: Meet,
+    ground: Ground,
+    /// That of the cluster, where groups have one of their own.
+    other: Option<RedisServer>,
 }
 
 impl Pair {
     async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_as(Meet::Instances).await
     }
 
-    /// As nodes of a cluster.
-    async fn nodes() -> Self {
-        Self::start_with(Some(Ground::new())).await
+    pub async fn nodes() -> Self {
+        Self::start_as(Meet::Nodes).await
     }
 
-    async fn start_with(ground: Option<Ground>) -> Self {
+    /// One more of them.
+    pub fn rig(&self, adjust: impl FnOnce(&mut Config)) -> Rig {
+        let cluster = self.other.as_ref().unwrap_or(&self.redis);
+        rig(self.meet, &self.ground, &self.redis, cluster, adjust)
+    }
+
+    async fn start_as(meet: Meet) -> Self {
         let redis = RedisServer::start().await;
-        let endpoint = format!("127.0.0.1:{}", redis.port);
-        let rig = || {
-            Rig::start(|config| {
-                config.group.redis = Some(endpoint.clone());
-                config.group.messages_per_second = 0;
-                if let Some(ground) = &ground {
-                    ground.join(redis.port, config);
-                }
-            })
-        };
-        let pair = Self { rigs: [rig(), rig()], redis, _ground: ground };
+        let other = if meet == Meet::NodesOnOwn { Some(RedisServer::start().await) } else { None };
+        let ground = Ground::new();
+        let cluster = other.as_ref().unwrap_or(&redis);
+        let rigs = [(); 2].map(|()| rig(meet, &ground, &redis, cluster, |_| {}));
+        let pair = Self { rigs, redis, meet, ground, other };
         // Both read from now on: what one says the other hears.
         for (from, to) in [(0, 1), (1, 0)] {
             pair.shared(from, to, "ready").await;
@@ -57,14 +70,14 @@ impl Pair {
     }
 
     /// A group that both know.
-    async fn group(&self, group: &str, members: &[&str]) {
+    pub async fn group(&self, group: &str, members: &[&str]) {
         self.rigs[0].group(group, members).await;
         for rig in &self.rigs {
             self.until_members(rig, group, members.len()).await;
         }
     }
 
-    async fn until_members(&self, rig: &Rig, group: &str, count: usize) {
+    pub async fn until_members(&self, rig: &Rig, group: &str, count: usize) {
         let target = format!("/api/groups/{group}");
         eventually(async || {
             let known = rig.service("GET", &target, json!({})).await;
@@ -73,7 +86,7 @@ impl Pair {
         .await;
     }
 
-    async fn add(&self, stream: &str, payload: Value) {
+    pub async fn add(&self, stream: &str, payload: Value) {
         let payload = payload.to_string();
         // As Watermill writes it: an empty MessagePack map.
         let words: [&[u8]; 9] = [
@@ -91,6 +104,25 @@ impl Pair {
     }
 }
 
+fn rig(
+    meet: Meet,
+    ground: &Ground,
+    redis: &RedisServer,
+    cluster: &RedisServer,
+    adjust: impl FnOnce(&mut Config),
+) -> Rig {
+    Rig::start(|config| {
+        if meet != Meet::Nodes {
+            config.group.redis = Some(format!("127.0.0.1:{}", redis.port));
+        }
+        config.group.messages_per_second = 0;
+        if meet != Meet::Instances {
+            ground.join(cluster.port, config);
+        }
+        adjust(config);
+    })
+}
+
 /// How often each content came, and the contents by sender.
 fn sorted(contents: Vec<String>) -> HashMap<String, Vec<String>> {
     let mut by_sender: HashMap<String, Vec<String>> = HashMap::new();
@@ -106,12 +138,17 @@ fn sorted(contents: Vec<String>) -> HashMap<String, Vec<String>> {
 #[tokio::test]
 async fn nodes_of_a_cluster_have_one_order() {
     const EACH: usize = 150;
-    let pair = Pair::nodes().await;
+    for pair in [Pair::nodes().await, Pair::start_as(Meet::NodesOnOwn).await] {
+        assert_one_order(&pair, EACH).await;
+    }
+}
+
+async fn assert_one_order(pair: &Pair, each: usize) {
     pair.group("g", &["7", "8", "9"]).await;
     let mut senders = [pair.rigs[0].user("7").await, pair.rigs[1].user("8").await];
     let mut readers = [pair.rigs[0].user("9").await, pair.rigs[1].user("9").await];
     let send = async |client: &mut Client, sender: usize| {
-        for round in 0..EACH {
+        for round in 0..each {
             client.say(&format!("{sender}:{round}"), "g", &format!("{sender}:{round}")).await;
         }
     };
@@ -120,7 +157,7 @@ async fn nodes_of_a_cluster_have_one_order() {
     let mut orders = Vec::new();
     for client in senders.iter_mut().chain(&mut readers) {
         let mut order = Vec::new();
-        for _ in 0..2 * EACH {
+        for _ in 0..2 * each {
             let message = client.message().await;
             let text = |name: &str| message[name].as_str().unwrap().to_owned();
             order.push((text("message_id"), text("content")));
@@ -133,7 +170,7 @@ async fn nodes_of_a_cluster_have_one_order() {
     let places: Vec<_> = order.iter().map(|(id, _)| stream.find(id.as_str())).collect();
     assert!(places.is_sorted() && places[0].is_some(), "the stream's");
     let mut all: Vec<_> = order.iter().map(|(_, content)| content.clone()).collect();
-    for (place, rig) in [(40, 0), (40, 1), (2 * EACH - 60, 0), (2 * EACH - 60, 1)] {
+    for (place, rig) in [(40, 0), (40, 1), (2 * each - 60, 0), (2 * each - 60, 1)] {
         let (mut client, told) = resumes(&pair.rigs[rig], "9", &order[place].0).await;
         assert_eq!(told["missed"], all.len() - place - 1);
         // And live messages behind them.
@@ -152,7 +189,7 @@ async fn nodes_of_a_cluster_have_one_order() {
     }
 }
 
-async fn until_redis(rigs: &[Rig], is_up: u64) {
+pub async fn until_redis(rigs: &[Rig], is_up: u64) {
     for rig in rigs {
         eventually(async || {
             let figures = Http::connect_to(rig.address).await.ask("GET", "/metrics", &[]).await.json();
@@ -178,6 +215,10 @@ async fn nodes_of_a_cluster_refuse_what_has_no_order() {
     until_redis(&pair.rigs, 1).await;
     one.says("3", "g", "after").await;
     assert_eq!(other.contents(2).await, ["before", "after"]);
+    for rig in &pair.rigs {
+        let page = data(&rig.ask("8", "/api/messages?group_id=g").await);
+        assert_eq!(page["messages"].as_array().unwrap().len(), 2, "what was refused is nowhere: {page}");
+    }
 }
 
 /// Each member gets each message once, whichever instance.
@@ -253,7 +294,12 @@ async fn redis_killed_and_restarted() {
 /// §7: members that come and go on one instance are subscribed and removed on the other.
 #[tokio::test]
 async fn members_of_the_other_instance() {
-    let pair = Pair::start().await;
+    for pair in [Pair::start().await, Pair::nodes().await] {
+        assert_members_of_the_other_instance(&pair).await;
+    }
+}
+
+async fn assert_members_of_the_other_instance(pair: &Pair) {
     pair.group("g", &["7"]).await;
     let mut late = pair.rigs[1].user("8").await;
     let mut writer = pair.rigs[0].user("7").await;
@@ -272,7 +318,12 @@ async fn members_of_the_other_instance() {
 /// §7: what services write for a user, and for a group.
 #[tokio::test]
 async fn services_speak_through_redis() {
-    let pair = Pair::start().await;
+    for pair in [Pair::start().await, Pair::nodes().await] {
+        assert_services_speak_through_redis(&pair).await;
+    }
+}
+
+async fn assert_services_speak_through_redis(pair: &Pair) {
     pair.group("g", &["7"]).await;
     let mut clients = [pair.rigs[0].user("7").await, pair.rigs[1].user("7").await];
     let notice = json!({"user_id": 7, "notification_id": "notif_9", "type": "system", "title": "t", "content": "c", "timestamp": 1_760_000_000});
@@ -296,14 +347,15 @@ async fn services_speak_through_redis() {
         assert_eq!(message["message_id"], "m-1");
         assert_eq!(message["data"]["sender_id"], "99");
     }
-    // The notification is stored once, the message on both.
+    // The notification is stored once, the message on both; nodes have both in common.
+    let expected = if pair.meet == Meet::Instances { 1 } else { 2 };
     eventually(async || {
         let mut stored = 0;
         for rig in &pair.rigs {
             let count = data(&rig.ask("7", "/api/notifications/unread-count").await);
             stored += count["count"].as_u64().unwrap();
         }
-        (stored == 1).then_some(())
+        (stored == expected).then_some(())
     })
     .await;
     for rig in &pair.rigs {
@@ -315,7 +367,12 @@ async fn services_speak_through_redis() {
 /// §6: a notification by HTTP reaches all connections of the user, whichever instance was asked, each once.
 #[tokio::test]
 async fn a_notification_reaches_both() {
-    let pair = Pair::start().await;
+    for pair in [Pair::start().await, Pair::nodes().await] {
+        assert_a_notification_reaches_both(&pair).await;
+    }
+}
+
+async fn assert_a_notification_reaches_both(pair: &Pair) {
     let mut clients = [pair.rigs[0].user("7").await, pair.rigs[1].user("7").await];
     for id in ["n1", "n2", "n3"] {
         let body = json!({"user_id": "7", "notification_id": id, "title": "t"});
@@ -338,7 +395,12 @@ async fn a_notification_reaches_both() {
 /// §2, §10: users of all instances, or of one.
 #[tokio::test]
 async fn users_of_all_instances() {
-    let pair = Pair::start().await;
+    for pair in [Pair::start().await, Pair::nodes().await] {
+        assert_users_of_all_instances(&pair).await;
+    }
+}
+
+async fn assert_users_of_all_instances(pair: &Pair) {
     let first = pair.rigs[0].user("7").await;
     let _second = pair.rigs[1].user("7").await;
     let _other = pair.rigs[1].user("8").await;

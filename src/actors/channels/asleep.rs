@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+const NOTHING_SEEN: Serial = Serial::at(Epoch::new(0), (0, 0));
+
 impl Broker {
     /// The log to append to, if this is judged by nothing that a channel knows, and no channel is open that would deliver it at once.
     pub(super) fn asleep(&self, name: &ChannelName, publish: &Publish) -> Option<SharedLog> {
@@ -44,18 +46,14 @@ impl Broker {
         publish: Publish,
     ) -> Result<Published, Fault> {
         let weighed = Weighed::of(&publish.body);
-        let Publish { publisher, id, body, is_ephemeral, .. } = publish;
-        let content = Content::of(&id, &body);
-        let draft = Draft { channel: name.clone(), publisher, id, body, is_ephemeral, content };
-        let nothing_seen = Serial::at(Epoch::new(0), (0, 0));
-        let entry = Entry::of(draft, nothing_seen, self.clock.now());
+        let (entry, content) = self.unseen(name, publish);
         let worker = Worker::on_this_thread(self);
         let charge = self.accounts.app(name.app()).charge(Kind::Inbound, entry.cost()).map_err(Full::to_fault);
         let outcome = match charge {
             Err(fault) => Err(fault),
             Ok(_charge) => {
                 let (told, answer) = oneshot::channel();
-                log.append(&entry, content, nothing_seen, None, Box::new(|outcome| drop(told.send(outcome))));
+                log.append(&entry, content, NOTHING_SEEN, None, Box::new(|outcome| drop(told.send(outcome))));
                 match answer.await.unwrap_or(Err(StoreError::Closed)) {
                     Ok(Told::Kept { serial, .. }) => {
                         worker.count(|counters| counters.published += 1);
@@ -73,6 +71,20 @@ impl Broker {
         };
         worker.count_for(name.app(), |traffic| traffic.came_in(Source::Rest, weighed, outcome.is_ok()));
         outcome
+    }
+
+    /// The same of what the server says itself; nobody hears what comes of it.
+    pub(super) fn put_asleep(&self, log: &SharedLog, name: &ChannelName, publish: Publish) {
+        let (entry, content) = self.unseen(name, publish);
+        log.append(&entry, content, NOTHING_SEEN, None, Box::new(drop));
+    }
+
+    /// An entry for a log of which nothing is known here.
+    fn unseen(&self, name: &ChannelName, publish: Publish) -> (Entry, Content) {
+        let Publish { publisher, id, body, is_ephemeral, .. } = publish;
+        let content = Content::of(&id, &body);
+        let draft = Draft { channel: name.clone(), publisher, id, body, is_ephemeral, content };
+        (Entry::of(draft, NOTHING_SEEN, self.clock.now()), content)
     }
 
     /// What a publisher is told.

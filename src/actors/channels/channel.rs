@@ -129,13 +129,17 @@ impl Channel {
     /// The log of a channel, when it is open.
     async fn opened(name: &ChannelName, broker: &Arc<Broker>, address: Addr<Self>) -> Result<Opened, StoreError> {
         if let Some(shared) = broker.log.shared_by(name) {
+            broker.listen(name, true).await;
             let joined = Shared::join(shared, name, &broker.accounts.app(name.app()), address).await;
             if joined.is_err() {
                 broker.log.close(name);
+                broker.listen(name, false).await;
                 // Whoever waits for it tries again.
                 actix_rt::time::sleep(limits::CHAIN_AGAIN).await;
             }
             let (shared, joined) = joined?;
+            let nodes: Vec<_> = joined.counts.iter().map(|(node, _)| *node).collect();
+            broker.has_joined(&shared.log, name, &nodes);
             return Ok(Opened::Joined(shared, joined));
         }
         let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
@@ -374,12 +378,12 @@ impl Channel {
             ctx.cancel_future(self.sweeping);
             // The log first: once the name is free, a successor may open it.
             let broker = &self.worker.broker;
-            if let Some(shared) = &self.shared {
-                shared.end(self.state.name());
+            match &self.shared {
+                Some(shared) => broker.leave(&shared.log, self.state.name()),
+                None => broker.tell_channel(self.state.name(), false),
             }
             broker.log.close(self.state.name());
             broker.directory.release(self.state.name(), &ctx.address());
-            broker.tell_channel(self.state.name(), false);
             ctx.run_later(limits::CHANNEL_FAREWELL, |_, ctx| ctx.stop());
         }
     }

@@ -155,7 +155,8 @@ impl Directory {
         let is_new = !channels.actors.contains_key(name);
         channels.take(name.clone(), address.clone(), charge);
         drop(channels);
-        if is_new {
+        // Of a log that nodes share the first node that joins it tells that.
+        if is_new && broker.log.shared_by(name).is_none() {
             broker.tell_channel(name, true);
         }
         if let Some(victim) = victim {

@@ -5,6 +5,7 @@ pub mod channel;
 mod commit_queue;
 pub mod directory;
 mod effects;
+pub mod listening;
 pub mod meta;
 mod names;
 mod objects;

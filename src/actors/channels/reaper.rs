@@ -18,7 +18,7 @@ use crate::{
     log::{Done, StoreError, shared::SharedLog},
 };
 
-/// To be woken each [`crate::limits::LEASE_RENEWAL`].
+/// To be woken [`crate::limits::LEASE_RENEWALS`] times in the time of a lease.
 pub struct Reaper {
     broker: Arc<Broker>,
     log: SharedLog,

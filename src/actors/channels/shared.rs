@@ -40,7 +40,7 @@ use held::Held;
 use seats::Seating;
 
 pub(in crate::actors) struct Shared {
-    log: SharedLog,
+    pub log: SharedLog,
     chain: Chain,
     /// Publishes that the log has not answered, in their order.
     asked: VecDeque<Asked>,
@@ -132,11 +132,6 @@ impl Shared {
         state.restore(now, joined.members);
         state.set_elsewhere(self.seating.learn(self.log.node(), joined.counts));
         (state, joined.log)
-    }
-
-    /// The channel ends: the other nodes forget what it has told.
-    pub fn end(&self, name: &ChannelName) {
-        self.log.leave(name, self.log.node(), Box::new(drop));
     }
 
     /// Publishes that wait for an answer.

@@ -22,7 +22,7 @@ use crate::{
         accounts::{Accounts, Shares},
         broker::{Broker, Settings},
         channels::channel::Channel,
-        channels::directory::Directory,
+        channels::{directory::Directory, listening::Listening},
         connections::Connections,
         fanout::hub::HubHandle,
         fanout::outbox::Outbox,
@@ -82,6 +82,7 @@ impl Stage {
         let clock = Clock::manual(Timestamp::from_millis(1_000_000));
         let hour = Duration::from_secs(3_600);
         let broker = Arc::new(Broker {
+            listening: Listening::default(),
             clock: clock.clone(),
             log,
             namespaces: Arc::new(Terms { presence_members: 10, ..Terms::default() }),

@@ -8,47 +8,49 @@ use tokio::sync::mpsc;
 
 use crate::{
     actors::accounts::Account,
-    app::every,
+    app::{
+        every,
+        storage::{Places, SharedRedis},
+    },
     auth::Leeway,
     clock::Clock,
-    config,
+    config::{self, Config},
     engines::redis,
     limits,
     older::group::{
-        Groups, Shared,
+        Groups, NAME, Shared,
         ip_filter::Blacklist,
         streams::{self, Bus},
     },
-    store::Store,
+    store::{Place, redis::RedisStore},
 };
 
-/// Opens the groups in `store`, for whose members `account` pays, and meets the other instances if Redis is named. Redis need
-/// not be there yet. `is_ordered`: all instances take messages in the order of the stream.
+/// Opens the groups, for whose members `account` pays, and meets the other instances if there is a Redis. That need not be there
+/// yet.
 ///
 /// # Errors
 /// When the data folder cannot be read.
 pub fn open(
-    settings: &config::Group,
+    config: &Config,
     blacklist: Vec<IpNet>,
-    store: Arc<dyn Store>,
+    places: &Places,
     account: &Account,
     clock: &Clock,
     leeway: &Leeway,
-    is_ordered: bool,
 ) -> anyhow::Result<Arc<Shared>> {
-    let instances = match &settings.redis {
-        Some(endpoint) => {
+    let settings = &config.group;
+    let (place, redis) = place(config, places, clock)?;
+    let instances = match redis {
+        Some(redis) => {
             let (events, inbox) = mpsc::channel(limits::GROUP_INBOX);
-            let database = u16::try_from(settings.redis_db).unwrap_or_default();
-            let redis = redis::Settings::at(endpoint, settings.redis_password.clone(), database);
-            let settings = streams::Settings { is_ordered, ..streams::Settings::new(redis) };
-            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), events);
+            let settings = streams::Settings { is_shared: place.claims.is_some(), ..streams::Settings::new(redis) };
+            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&place.store)), events);
             let bus = bus.context("cannot read what waits for Redis in the data folder")?;
             Some((bus, inbox))
         }
         None => None,
     };
-    let groups = Groups::open(settings, store, clock.clone(), instances)?;
+    let groups = Groups::open(settings, place, clock.clone(), instances)?;
     groups.membership.write().charge_to(account.clone());
     let swept = Arc::clone(&groups);
     every(limits::GROUP_SWEEP, async move || {
@@ -59,6 +61,22 @@ pub fn open(
     let shared = Arc::new(Shared::new(groups, Blacklist::new(settings, blacklist), leeway));
     log_mode(&shared.groups.settings);
     Ok(shared)
+}
+
+/// Where groups are kept, and the Redis of the streams. What nodes have in common stands on that: a script writes rows and stream.
+fn place(config: &Config, places: &Places, clock: &Clock) -> anyhow::Result<(Place, Option<redis::Settings>)> {
+    let settings = &config.group;
+    let own = settings.redis.as_ref().map(|endpoint| {
+        let database = u16::try_from(settings.redis_db).unwrap_or_default();
+        redis::Settings::at(endpoint, settings.redis_password.clone(), database)
+    });
+    let Some(SharedRedis { claims, redis, is_copied, .. }) = &places.shared else {
+        return Ok((Place { store: Arc::clone(&places.folder), claims: None }, own));
+    };
+    let Some(own) = own else { return Ok((places.of(NAME), Some(redis.clone()))) };
+    let deadline = config.cluster.deadline;
+    let store = RedisStore::start(own.clone(), None, *is_copied, deadline, clock.clone(), NAME)?;
+    Ok((Place { store: Arc::new(store), claims: Some(claims.clone()) }, Some(own)))
 }
 
 /// Who may take part, and when messages are acknowledged (`docs/protocols/group.md §5`).

@@ -110,15 +110,17 @@ impl SharedLog {
             script_keys.extend(lists);
             args.extend(touched);
         }
-        let log = self.clone();
+        let (log, asked) = (self.clone(), inner.clock.uptime());
         let done = Box::new(move |answer| {
             let told = understand(answer, Told::read);
-            log.0.tally.append(told.as_ref().map(|told| match told {
+            let outcome = told.as_ref().map(|told| match told {
                 Told::Kept { .. } => Outcome::Kept,
                 Told::Again(_) => Outcome::Again,
-                Told::Behind | Told::Bare => Outcome::Behind,
+                Told::Behind => Outcome::Behind,
+                Told::Bare => Outcome::Bare,
                 Told::Fenced => Outcome::Fenced,
-            }));
+            });
+            log.0.tally.append(outcome, log.0.clock.uptime().saturating_sub(asked));
             done(told);
         });
         inner.appends.call(Call { script: APPEND, keys: script_keys, args, repeats: true, done });

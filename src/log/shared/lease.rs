@@ -1,7 +1,7 @@
 //! The lease of a node: as long as it renews it, others leave alone what it owns (`docs/design/cluster.md §3`).
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -22,12 +22,13 @@ pub(super) fn owned_by(node: NodeId) -> Vec<u8> {
 }
 
 /// What a node knows of its own lease.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lease {
+    length: Duration,
     /// Until when it is held for certain, in milliseconds of the own clock (monotonic).
     until: AtomicU64,
     /// Renewals in a row that have found it held.
-    renewals: AtomicUsize,
+    renewals: AtomicU32,
 }
 
 /// What a renewal has told.
@@ -51,10 +52,16 @@ impl SharedLog {
             .is_ok_and(|now| now < self.0.lease.until.load(Ordering::Relaxed))
     }
 
-    /// Renews the lease. To be called each [`limits::LEASE_RENEWAL`], and when the log tells that it is over.
+    /// A node that has not renewed its lease for so long is dead.
+    pub fn lease(&self) -> Duration {
+        self.0.lease.length
+    }
+
+    /// Renews the lease. To be called [`limits::LEASE_RENEWALS`] times in the time of a lease, and when the log tells that it is
+    /// over.
     pub fn renew(&self, done: Done<Renewed>) {
         let asked = self.0.clock.uptime();
-        let args = vec![node_bytes(self.0.node), limits::LEASE.as_millis().to_string().into()];
+        let args = vec![node_bytes(self.0.node), self.lease().as_millis().to_string().into()];
         let log = self.clone();
         let renewed = move |answer| {
             let renewed = understand(answer, |parts| {
@@ -96,9 +103,13 @@ impl SharedLog {
 }
 
 impl Lease {
+    pub(super) const fn new(length: Duration) -> Self {
+        Self { length, until: AtomicU64::new(0), renewals: AtomicU32::new(0) }
+    }
+
     /// It was renewed by what was asked at a moment (monotonic): whether it was held for long enough to judge others.
     fn note(&self, asked: Duration, was_held: bool) -> bool {
-        let until = u64::try_from((asked + limits::LEASE).as_millis()).unwrap_or_default();
+        let until = u64::try_from((asked + self.length).as_millis()).unwrap_or_default();
         self.until.fetch_max(until, Ordering::Relaxed);
         if !was_held {
             self.renewals.store(0, Ordering::Relaxed);
@@ -122,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_node_judges_others_after_it_has_held_its_own_lease_for_some_time() {
-        let lease = Lease::default();
+        let lease = Lease::new(Duration::from_secs(15));
         let at = Duration::from_secs;
         assert!(!lease.note(at(0), false), "it is new");
         assert!(!lease.note(at(3), true));

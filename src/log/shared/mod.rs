@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::{Semaphore, mpsc::unbounded_channel};
 
 use crate::{
     clock::Clock,
@@ -52,6 +52,7 @@ use lease::{Lease, node_bytes};
 pub use messages::Touched;
 use nodes::Nodes;
 use replica::Replica;
+pub use tally::Break;
 use tally::Tally;
 pub use usage::{Seated, Seats, Usage};
 pub use wire::Written;
@@ -100,8 +101,18 @@ struct Inner {
     tally: Tally,
     appended: AtomicU64,
     keeping: Keeping,
+    turns: Arc<Semaphore>,
     deadline: Duration,
     clock: Clock,
+}
+
+/// How long a shared log waits for Redis, and Redis for it.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// Until when a script has to begin.
+    pub deadline: Duration,
+    /// A node that has not renewed its lease for so long is dead.
+    pub lease: Duration,
 }
 
 /// Where and how long channels are kept.
@@ -146,8 +157,8 @@ struct Slice {
     is_forwards: bool,
     entries: usize,
     bytes: usize,
-    /// And members and counts.
-    with_members: bool,
+    /// This node joins: and members and counts.
+    joins: bool,
 }
 
 /// What was read, in the order asked for.
@@ -172,7 +183,7 @@ impl SharedLog {
         settings: redis::Settings,
         greeting: Run,
         needs: Needs,
-        deadline: Duration,
+        Times { deadline, lease }: Times,
         memory: MemoryLog,
         keeping: Keeping,
         clock: Clock,
@@ -198,10 +209,11 @@ impl SharedLog {
             tail,
             looks,
             node,
-            lease: Lease::default(),
+            lease: Lease::new(lease),
             tally: Tally::default(),
             appended: AtomicU64::new(0),
             keeping,
+            turns: Arc::new(Semaphore::new(limits::OBJECTS_PUT_AT_ONCE)),
             deadline,
             clock,
         }));
@@ -222,6 +234,11 @@ impl SharedLog {
     /// Bytes that wait for Redis.
     pub fn waiting(&self) -> usize {
         self.0.appends.waiting() + self.0.reads.waiting() + self.0.nodes.waiting()
+    }
+
+    /// Of those who put all objects of a channel, when Redis has lost them: there may be many at once, and a line has room for few.
+    pub fn turns(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.turns)
     }
 
     /// How long an answer may take.
@@ -251,7 +268,7 @@ impl SharedLog {
                 is_forwards: false,
                 entries: bounds.entries.min(limits::REPLICA_ENTRIES),
                 bytes: bounds.bytes.min(limits::REPLICA_BYTES),
-                with_members: true,
+                joins: true,
             };
             let (reader, channel) = (log.clone(), name.clone());
             let found = Box::new(move |found: Result<Found, _>| match found {
@@ -312,7 +329,7 @@ impl SharedLog {
     fn read(&self, channel: &ChannelName, seen: Option<Serial>, slice: Slice, done: Done<Found>) {
         let keys = Keys::of(channel);
         let (age, _) = self.bounds(channel);
-        let Slice { from, to, is_forwards, entries, bytes, with_members } = slice;
+        let Slice { from, to, is_forwards, entries, bytes, joins } = slice;
         let mut args = seen_args(seen);
         args.extend([
             age.to_string().into(),
@@ -321,7 +338,7 @@ impl SharedLog {
             Bytes::from_static(if is_forwards { b"f" } else { b"b" }),
             entries.to_string().into(),
             bytes.to_string().into(),
-            Bytes::from_static(if with_members { b"1" } else { b"" }),
+            if joins { node_bytes(self.0.node) } else { Bytes::new() },
             self.objects_life(channel),
         ]);
         let (channel, here) = (channel.clone(), self.0.node);
@@ -350,7 +367,7 @@ impl SharedLog {
     /// How long entries of a channel are kept, in milliseconds, and how many bytes of them.
     fn bounds(&self, channel: &ChannelName) -> (u128, u64) {
         match (self.0.keeping.retention)(channel) {
-            Some(kept) => (kept.age.as_millis(), kept.bytes.min(limits::SHARED_BYTES)),
+            Some(kept) => (kept.age.as_millis(), kept.bytes),
             None => {
                 let bounds = self.0.memory.bounds();
                 (bounds.age.as_millis(), bounds.bytes as u64)
@@ -362,14 +379,7 @@ impl SharedLog {
 impl Slice {
     fn after(position: Serial, bytes: usize) -> Self {
         let from = format!("({}", keys::id(position.place()));
-        Self {
-            from,
-            to: "+".to_owned(),
-            is_forwards: true,
-            entries: limits::REPLICA_ENTRIES,
-            bytes,
-            with_members: false,
-        }
+        Self { from, to: "+".to_owned(), is_forwards: true, entries: limits::REPLICA_ENTRIES, bytes, joins: false }
     }
 }
 

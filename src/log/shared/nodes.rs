@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -56,8 +56,9 @@ const SETUP: &str = "ls:conf";
 const LOSSES: &[u8] = b"ls:lost";
 
 /// What every new connection to Redis begins with: all nodes have to be set up alike. `secret` is the fingerprint of theirs.
-pub fn greeting(secret: Option<String>) -> Run {
-    let has = [("partitions", Some(limits::PARTITIONS.to_string())), ("secret", secret)];
+pub fn greeting(secret: Option<String>, lease: Duration) -> Run {
+    let lease = format!("{} ms", lease.as_millis());
+    let has = [("partitions", Some(limits::PARTITIONS.to_string())), ("lease", Some(lease)), ("secret", secret)];
     let args = has.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect();
     Run { script: include_str!("nodes/greeting.lua"), keys: vec![SETUP.to_owned()], args }
 }
@@ -77,6 +78,8 @@ struct Inner {
     tail: redis::Tail,
     clock: Clock,
     beat: Mutex<Beat>,
+    /// By how many milliseconds the clock of Redis is ahead of that of this machine.
+    offset: AtomicI64,
     /// Why Redis cannot be relied upon as it is set up.
     unfit: Mutex<Option<String>>,
     on_word: OnceLock<inbox::Hears>,
@@ -89,6 +92,22 @@ struct Inner {
     asked: AtomicU64,
     /// Who waits for answers, by the number of the question.
     waiting: Mutex<HashMap<u64, UnboundedSender<inbox::Answer>>>,
+}
+
+/// Why no clients should be sent to a node.
+#[derive(Clone, Debug)]
+pub struct Unready {
+    /// For the operator.
+    pub why: String,
+    /// Redis was there, and is away or takes nothing that is written. Otherwise the node has not begun, or what is asked of Redis is
+    /// not true.
+    pub is_away: bool,
+}
+
+impl Unready {
+    const fn of(why: String) -> Self {
+        Self { why, is_away: false }
+    }
 }
 
 /// What came of the last attempts to write something.
@@ -118,6 +137,7 @@ impl Nodes {
             tail,
             clock,
             beat: Mutex::default(),
+            offset: AtomicI64::new(0),
             unfit: Mutex::new(Some("how redis is set up is not known yet".to_owned())),
             on_word: OnceLock::new(),
             setup: greeting.args.iter().map(|arg| arg.clone().into()).collect(),
@@ -142,9 +162,20 @@ impl Nodes {
         self.0.beat.lock().alive.clone()
     }
 
+    /// Whether any of these holds a lease. Before that is known all are taken to.
+    pub fn are_any_alive(&self, nodes: &[NodeId]) -> bool {
+        let alive = &self.0.beat.lock().alive;
+        nodes.iter().any(|node| alive.is_empty() || alive.contains(node))
+    }
+
     /// How long Redis took to take the last thing that was written each second.
     pub fn round_trip(&self) -> Duration {
         self.0.beat.lock().round_trip
+    }
+
+    /// By how many milliseconds the clock of Redis is ahead of that of this machine, about.
+    pub fn clock_offset(&self) -> i64 {
+        self.0.offset.load(Ordering::Relaxed)
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -154,23 +185,26 @@ impl Nodes {
     /// Whether clients should be sent to this node.
     ///
     /// # Errors
-    /// Why not, for the operator.
-    pub fn check_ready(&self) -> Result<(), String> {
+    /// Why not.
+    pub fn check_ready(&self) -> Result<(), Unready> {
         let beat = self.0.beat.lock();
         if let Some(error) = &beat.refused {
-            return Err(error.to_string());
+            return Err(Unready { why: error.to_string(), is_away: beat.heard.is_some() });
         }
         let away = beat.heard.map(|heard| self.0.clock.uptime().saturating_sub(heard));
         if away.is_some_and(|away| away < limits::NODE_CUT_OFF) {
             if self.0.has_rows_to_read.load(Ordering::Relaxed) {
-                return Err("what the other servers have revoked is not read yet".to_owned());
+                return Err(Unready::of("what the other servers have revoked is not read yet".to_owned()));
             }
-            return self.0.unfit.lock().clone().map_or(Ok(()), Err);
+            return self.0.unfit.lock().clone().map_or(Ok(()), |fault| Err(Unready::of(fault)));
         }
         let why = self.0.line.trouble().map_or_else(|| "it does not answer".to_owned(), |error| error.to_string());
         Err(match away {
-            Some(away) => format!("the redis of the cluster is away for {} s: {why}", away.as_secs()),
-            None => format!("the redis of the cluster was not reached yet: {why}"),
+            Some(away) => Unready {
+                why: format!("the redis of the cluster is away for {} s: {why}", away.as_secs()),
+                is_away: true,
+            },
+            None => Unready::of(format!("the redis of the cluster was not reached yet: {why}")),
         })
     }
 
@@ -272,6 +306,7 @@ impl Inner {
         let mut sorted: Vec<i64> = offsets.iter().copied().collect();
         sorted.sort_unstable();
         let middle = sorted[sorted.len() / 2];
+        self.offset.store(middle, Ordering::Relaxed);
         if middle.abs_diff(ahead) > limits::NODE_OFFSET_LEAST {
             tracing::warn!(
                 seconds = middle / 1_000,

@@ -5,14 +5,18 @@
 //! what an object is beside its entries; `e`, id, 0, key -> an entry. Whoever has published an operation writes the rows that it has
 //! changed behind it, the other nodes a little later, if they are not there by then. What is behind them is in the stream.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Done, KEEP_OBJECTS, Keys, OBJECTS, SharedLog, Written, counted, seen_args, understand, wire};
+use super::{
+    Done, Found, KEEP_OBJECTS, Keys, OBJECTS, SharedLog, Slice, Written, counted, keys, seen_args, understand, wire,
+};
 use crate::{
     core::{
+        chain::Linked,
+        message::Entry,
         objects::{Changes, Kept, Object, ObjectId, Row},
         serial::{Place, Serial},
     },
@@ -40,8 +44,42 @@ impl SharedLog {
     pub(super) fn read_objects(&self, channel: &ChannelName, done: Box<dyn FnOnce(ObjectsRead) + Send>) {
         let (keys, name) = (Keys::of(channel), channel.clone());
         let keys = vec![keys.objects(), keys.stream()];
-        let read = move |answer| done(understand(answer, |parts| read(&name, parts)));
-        self.0.reads.call(Call { script: OBJECTS, keys, args: Vec::new(), repeats: true, done: Box::new(read) });
+        let log = self.clone();
+        let read = move |answer| match understand(answer, |parts| read(&name, parts)) {
+            Ok((kept, None)) => done(Ok(kept)),
+            Ok((kept, Some(rest))) => log.read_operations(name, kept, rest, done),
+            Err(error) => done(Err(error)),
+        };
+        let args = vec![limits::REPLICA_BYTES.to_string().into()];
+        self.0.reads.call(Call { script: OBJECTS, keys, args, repeats: true, done: Box::new(read) });
+    }
+
+    /// Reads the operations that are still missing.
+    fn read_operations(
+        &self,
+        channel: ChannelName,
+        mut kept: Kept,
+        Rest { after, newest }: Rest,
+        done: Box<dyn FnOnce(ObjectsRead) + Send>,
+    ) {
+        let (log, name) = (self.clone(), channel.clone());
+        let read = move |found: Result<Found, StoreError>| {
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => return done(Err(error)),
+            };
+            if found.entries.first().is_none_or(|first| first.previous.place() > after.place()) {
+                tell_loss();
+            }
+            let last = found.entries.last().map(|linked| linked.entry.serial);
+            kept.tail.extend(operations(found.entries));
+            match last.filter(|_| found.has_more) {
+                Some(after) => log.read_operations(channel, kept, Rest { after, newest }, done),
+                None => done(Ok(kept)),
+            }
+        };
+        let slice = Slice { to: keys::id(newest), ..Slice::after(after, limits::REPLICA_BYTES) };
+        self.read(&name, None, slice, Box::new(read));
     }
 
     pub(super) fn write_objects(&self, channel: &ChannelName, changes: &Changes, done: Done<()>) {
@@ -83,7 +121,22 @@ fn fields(row: &Row) -> Option<[Bytes; 2]> {
     })
 }
 
-fn read(channel: &ChannelName, parts: &[Bytes]) -> Option<Kept> {
+/// Entries that an answer had no room for.
+struct Rest {
+    after: Serial,
+    newest: Place,
+}
+
+fn operations(entries: Vec<Linked>) -> impl Iterator<Item = Arc<Entry>> {
+    entries.into_iter().map(|linked| linked.entry).filter(|entry| !entry.objects().is_empty())
+}
+
+fn tell_loss() {
+    tracing::error!("operations on objects of a channel are lost: redis had them no more before they were kept");
+}
+
+fn read(channel: &ChannelName, parts: &[Bytes]) -> Option<(Kept, Option<Rest>)> {
+    let (has_more, parts) = parts.split_first()?;
     let (rows, entries) = counted(parts)?;
     let (mut objects, mut found) = (BTreeMap::new(), Vec::new());
     let (mut upto, mut newest): (Option<Serial>, Option<Place>) = (None, None);
@@ -109,10 +162,11 @@ fn read(channel: &ChannelName, parts: &[Bytes]) -> Option<Kept> {
     let linked: Vec<_> = linked.collect::<Option<_>>()?;
     let place = upto.map(Serial::place);
     if newest > place && linked.first().is_none_or(|first| Some(first.previous.place()) > place.or(Some((0, 0)))) {
-        tracing::error!("operations on objects of a channel are lost: redis had them no more before they were kept");
+        tell_loss();
     }
-    let tail = linked.into_iter().map(|linked| linked.entry).filter(|entry| !entry.objects().is_empty());
-    Some(Kept { objects: objects.into_iter().collect(), upto, tail: tail.collect() })
+    let last = linked.last().map(|linked| linked.entry.serial).filter(|_| &has_more[..] == b"1");
+    let rest = last.zip(newest).map(|(after, newest)| Rest { after, newest });
+    Some((Kept { objects: objects.into_iter().collect(), upto, tail: operations(linked).collect() }, rest))
 }
 
 fn id(bytes: &[u8]) -> Option<ObjectId> {

@@ -1,7 +1,7 @@
 -- Reads entries, and where the log stands. Keeps the head while somebody reads.
 -- KEYS 1 head 2 stream 3 members 4 counts of nodes 5 touched messages 6 objects
 -- ARGV 1 deadline 2 seen epoch 3 seen place 4 new epoch 5 age in ms 6 first id 7 last id 8 'f' oldest first, 'b' newest first
--- 9 most entries 10 most bytes 11 1 if members and counts are wanted 12 milliseconds to keep the objects
+-- 9 most entries 10 most bytes 11 the node, if it joins, and is told of members and counts 12 milliseconds to keep the objects
 -- {epoch, place of the head, place before the oldest entry, 1 if there is more, place judged by, 1 if
 -- messages are touched, how many parts follow of the
 -- members, these, how many of the counts, these, entries...}
@@ -19,9 +19,14 @@ local floor = oldest and oldest[2][2]:sub(10, 19) or pack(ms, counter)
 local reply = {now, epoch, pack(ms, counter), floor, 0, judged, redis.call('EXISTS', KEYS[5])}
 for _, key in ipairs({KEYS[3], KEYS[4]}) do
   redis.call('PEXPIRE', key, life)
-  local all = ARGV[11] == '1' and redis.call('HGETALL', key) or {}
+  local all = ARGV[11] ~= '' and redis.call('HGETALL', key) or {}
   reply[#reply + 1] = #all
   for _, part in ipairs(all) do reply[#reply + 1] = part end
+end
+-- What a node counts says also that it has the channel open; it counts nobody yet.
+if ARGV[11] ~= '' then
+  redis.pcall('HSETNX', KEYS[4], ARGV[11], string.rep('\0', 32))
+  redis.call('PEXPIRE', KEYS[4], life)
 end
 local from, to, left = ARGV[6], ARGV[7], tonumber(ARGV[9])
 local size, most = 0, tonumber(ARGV[10])

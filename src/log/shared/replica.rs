@@ -193,7 +193,7 @@ impl Slice {
             is_forwards: false,
             entries,
             bytes: limits::REPLICA_BYTES,
-            with_members: false,
+            joins: false,
         }
     }
 }
@@ -227,7 +227,7 @@ impl Asked {
     fn read_on(self, mut page: Page, [from, to]: [String; 2], done: Box<dyn FnOnce(PageRead) + Send>) {
         let is_forwards = self.query.direction == Direction::Forwards;
         let (entries, bytes) = (limits::REPLICA_ENTRIES, limits::BACKLOG_PORTION);
-        let slice = Slice { from: from.clone(), to: to.clone(), is_forwards, entries, bytes, with_members: false };
+        let slice = Slice { from: from.clone(), to: to.clone(), is_forwards, entries, bytes, joins: false };
         let (log, channel, seen) = (self.log.clone(), self.channel.clone(), self.seen);
         let found = move |found: Result<Found, StoreError>| {
             let found = match found {

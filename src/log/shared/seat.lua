@@ -23,12 +23,8 @@ held = math.min(held, had)
 if wanted > held then wanted = math.max(held, math.min(wanted, tonumber(ARGV[4]) - others)) end
 reply[2] = wanted
 local counts = struct.pack('>I4', wanted) .. ARGV[7]
-if counts:find('[^%z]') then
-  redis.call('HSET', KEYS[1], ARGV[2], counts)
-  redis.call('SADD', KEYS[3], ARGV[3])
-else
-  redis.call('HDEL', KEYS[1], ARGV[2])
-end
+redis.call('HSET', KEYS[1], ARGV[2], counts)
+if counts:find('[^%z]') then redis.call('SADD', KEYS[3], ARGV[3]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
 redis.call('PUBLISH', KEYS[4], 'c' .. ARGV[2] .. counts)
 return reply

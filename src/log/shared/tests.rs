@@ -162,9 +162,11 @@ fn keeps_the_contract() {
         let memory = MemoryLog::new(bounds, Arc::new(Account::server(1 << 24)));
         let kept = Retention { age: Duration::from_secs(3_600), bytes: 1 << 24 };
         let retention: RetentionOf = Box::new(move |channel| channel.as_str().starts_with("p ").then_some(kept));
-        let (greeting, patience) = (nodes::greeting(None), Duration::from_secs(20));
+        let seconds = Duration::from_secs;
+        let greeting = nodes::greeting(None, seconds(15));
+        let times = Times { deadline: seconds(20), lease: seconds(15) };
         let keeping = Keeping { retention, is_own: Box::new(|_| false) };
-        let log = SharedLog::start(settings, greeting, Needs::default(), patience, memory, keeping, Clock::system());
+        let log = SharedLog::start(settings, greeting, Needs::default(), times, memory, keeping, Clock::system());
         wait(|done| log.renew(done)).unwrap();
         Joining(log)
     };

@@ -99,7 +99,7 @@ impl SharedLog {
             seats.held.to_string().into(),
             counts.occupancy_bytes(),
             life.to_string().into(),
-            limits::LEASE.as_millis().to_string().into(),
+            self.lease().as_millis().to_string().into(),
         ];
         let seated = |parts: &[Bytes]| {
             let (seats, others) = parts.split_first()?;
@@ -110,12 +110,13 @@ impl SharedLog {
         self.0.appends.call(Call { script: SEAT, keys, args, repeats: true, done });
     }
 
-    /// A node has nothing in a channel any more.
-    pub fn leave(&self, channel: &ChannelName, node: NodeId, done: Done<()>) {
+    /// A node has a channel open no more, and nothing in it; `done` is told the nodes that have it open, or had it when they died.
+    pub fn leave(&self, channel: &ChannelName, node: NodeId, done: Done<Vec<NodeId>>) {
         let keys = Keys::of(channel);
         let args = vec![lease::node_bytes(node), keys.name()];
         let keys = vec![keys.counts(), lease::owned_by(node), keys.topic()];
-        let done = Box::new(move |answer| done(understand(answer, |_| Some(()))));
+        let others = |parts: &[Bytes]| parts.iter().skip(1).map(|node| lease::read_node(node)).collect();
+        let done = Box::new(move |answer| done(understand(answer, others)));
         self.0.appends.call(Call { script: LEAVE, keys, args, repeats: true, done });
     }
 

@@ -153,6 +153,13 @@ reply_table! {
     pub fn reply(&self) -> Reply;
 }
 
+impl Code {
+    /// What was asked for was good, and could not be done: a client is told so by an `ack` as well (§5, 503).
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::NotStored | Self::NoMemory(_) | Self::Busy)
+    }
+}
+
 /// Most of the core's faults no client of this protocol can cause.
 impl From<&Fault> for Code {
     fn from(fault: &Fault) -> Self {

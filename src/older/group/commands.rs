@@ -33,8 +33,12 @@ impl Request<'_, '_> {
         self.reply().ack(self.id, true)
     }
 
-    fn answer_to(&self) -> AnswerTo {
-        AnswerTo { handle: self.transport.handle(), id: self.id.to_owned() }
+    /// Paid for, with so many bytes that are kept until it comes.
+    fn answer_to(&self, bytes: usize) -> Result<AnswerTo, Code> {
+        let bytes = limits::GROUP_ANSWER_COST + self.id.len() + bytes;
+        let charge = self.transport.charge(accounts::Kind::Inbound, bytes);
+        let charge = charge.map_err(|full| Code::NoMemory(full.to_string()))?;
+        Ok(AnswerTo { handle: self.transport.handle(), id: self.id.to_owned(), charge })
     }
 }
 
@@ -66,7 +70,8 @@ impl Socket {
             }
             Kind::MarkRead => {
                 let (group, message) = frame.data()?.marked()?;
-                self.shared.groups.mark_read(group, &user, message, request.answer_to())
+                let answer = request.answer_to(group.len() + message.len())?;
+                self.shared.groups.mark_read(group, &user, message, answer)
             }
             Kind::Ping | Kind::Auth | Kind::Unknown => Err(Code::UnknownType),
         }
@@ -92,8 +97,8 @@ impl Socket {
             self.wake_at_the_end(request.transport);
             return Ok(());
         }
+        let names = groups.groups_of(&pass.user)?;
         let connection = groups.enter(&pass.user, request.transport.handle(), request.transport.connection());
-        let names = groups.groups_of(&pass.user);
         self.identity = Some(Identity { connection, expires: pass.expires });
         self.wake_at_the_end(request.transport);
         self.is_tailored = last_message.is_some();
@@ -151,7 +156,8 @@ impl Socket {
             self.join(&message.group_id, Bytes::new(), to.transport)?;
         }
         let message = GroupMessage { sender_id: user.to_string(), ..message };
-        if let Sent::Now(id) = groups.send(message, data, to.answer_to())? {
+        // As it was read, as it is written, and on its way to the store.
+        if let Sent::Now(id) = groups.send(message, data, to.answer_to(3 * data.len())?)? {
             let ack = to.reply().ack(&id, true);
             to.transport.send_frame(ack);
         }

@@ -3,7 +3,8 @@
 //!
 //! Whatever changes is handed to the store under a number or in an order that memory follows as well; others hear of it
 //! after its commit, by the channels (`delivery`). `send` stores messages, `members` knows who is in, `notifications` are
-//! what concerns one user, `history` is what was said, `inbox` what other instances and services say.
+//! what concerns one user, `history` is what was said, `inbox` what other instances and services say, `nodes` what those of a
+//! cluster have in common.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,6 +21,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use crate::{
     actors::{
+        accounts::Charge,
         fanout::TransportHandle,
         metrics::GroupFigures,
         online::{Online, Registration},
@@ -34,13 +36,14 @@ use crate::{
         repository::{self, Numbers, Repository, Times},
         streams::{Bus, Outgoing, Received, Status},
     },
-    store::{Batch, Commit, KeyedLock, Readers, Store, StoreError},
+    store::{Batch, Commit, KeyedLock, Place, Readers, StoreError},
 };
 
 mod delivery;
 mod history;
 mod inbox;
 mod members;
+mod nodes;
 mod notifications;
 mod send;
 #[cfg(test)]
@@ -50,6 +53,8 @@ use delivery::Delivery;
 pub use delivery::REMOVED;
 pub use history::Missed;
 pub use members::Enrolment;
+pub use nodes::NAME;
+use nodes::Nodes;
 pub use send::Sent;
 
 /// See the module.
@@ -68,8 +73,10 @@ pub struct Groups {
     storing: Mutex<HashMap<String, Storing>>,
     /// Those who wait for an answer, of all of them.
     answering: AtomicUsize,
-    /// The greatest number of a message, where the stream gives them.
+    /// The greatest number of a message that was heard, where the stream gives them.
     heard: AtomicU64,
+    /// Set: the rows are those of all nodes of a cluster.
+    nodes: Option<Nodes>,
     /// Notifications on their way to disk: user, NUL, id.
     notifying: Arc<KeyedLock>,
     /// Notifications that were sent from here and come back by Redis: user and id.
@@ -91,39 +98,45 @@ pub type Instances = (Bus, mpsc::Receiver<Received>);
 /// An authenticated connection among those of its user.
 pub type UserConnection = Registration<Arc<str>, ChannelName, ConnectionId>;
 
-/// A message that is not on disk yet.
+/// A message that is not stored yet.
 #[derive(Default)]
 struct Storing {
     /// Those of our clients who have sent it.
     waiting: Vec<AnswerTo>,
-    /// The store has it; else it is on its way through the stream.
-    is_written: bool,
-    /// When it was sent, by the clock's uptime.
-    since: Duration,
+    /// For it, where nobody waits.
+    _charge: Option<Charge>,
 }
 
 /// Where an answer goes that comes after a commit.
-#[derive(Clone)]
 pub struct AnswerTo {
     pub handle: TransportHandle,
     /// What the client calls its request; empty = nothing.
     pub id: String,
+    /// For what is kept until then; none where nobody pays.
+    pub charge: Option<Charge>,
 }
 
 impl Groups {
-    /// Finds what earlier runs have left in `store`.
+    /// Finds what earlier runs have left in `place`; what nodes have in common also later, when it is there.
     pub fn open(
         settings: &config::Group,
-        store: Arc<dyn Store>,
+        place: Place,
         clock: Clock,
         instances: Option<Instances>,
     ) -> anyhow::Result<Arc<Self>> {
-        let repository = Repository::new(store);
+        let repository = Repository::new(place.store);
         let unreadable = "cannot read the groups in the data folder";
-        let membership = repository.membership().context(unreadable)?;
-        let numbers = repository.numbers().context(unreadable)?;
+        let (read, numbers, nodes) = match place.claims {
+            None => (repository.membership(), repository.numbers().context(unreadable)?, None),
+            Some(claims) => {
+                let read = repository.membership();
+                let nodes = Nodes::new(claims, read.is_ok());
+                // Until then clients are told to come again.
+                (read.or_else(|_| Ok(Membership::default())), Numbers::new(0, []), Some(nodes))
+            }
+        };
+        let membership = read.context(unreadable)?;
         let (bus, inbox) = instances.unzip();
-        let heard = bus.as_ref().map_or(0, |bus: &Bus| Numbers::of(bus.began()).max(numbers.last()));
         Ok(Arc::new(Self {
             settings: settings.clone(),
             clock,
@@ -135,7 +148,8 @@ impl Groups {
             changing: Mutex::default(),
             storing: Mutex::default(),
             answering: AtomicUsize::new(0),
-            heard: AtomicU64::new(heard),
+            heard: AtomicU64::new(0),
+            nodes,
             notifying: Arc::default(),
             echoes: Mutex::default(),
             deliveries: delivery::DeliveryQueues::default(),
@@ -157,7 +171,9 @@ impl Groups {
     /// A connection says that it is `user`.
     pub fn enter(&self, user: &Arc<str>, handle: TransportHandle, connection: ConnectionId) -> UserConnection {
         let registered = self.online.register(Arc::clone(user), connection);
+        // Of nodes, Redis alone knows that.
         if registered.enter(handle, self.clock.now(), false).is_first
+            && !self.is_shared()
             && let Ok(times) = self.repository.times(user)
         {
             self.note_times(user, Times { online: self.seconds(), ..times });
@@ -170,7 +186,9 @@ impl Groups {
 
     pub fn leave(&self, connection: &UserConnection) {
         let user = &connection.user;
-        if let Some(since) = connection.leave() {
+        if let Some(since) = connection.leave()
+            && !self.is_shared()
+        {
             self.note_times(user, Times { online: since.millis() / 1_000, offline: self.seconds() });
         }
         if let Some(bus) = &self.bus {
@@ -190,13 +208,14 @@ impl Groups {
     }
 
     /// Whether a user is online here, or, with Redis, on any instance, and since when.
-    pub async fn status(&self, user: &str) -> Result<Status, Code> {
+    pub async fn status(self: &Arc<Self>, user: &str) -> Result<Status, Code> {
         if let Some(bus) = self.bus.as_ref().filter(|bus| bus.is_up())
             && let Ok(status) = bus.status(user).await
         {
             return Ok(status.unwrap_or_default());
         }
-        let Times { online, offline } = self.read(self.repository.times(user))?;
+        let name = user.to_owned();
+        let Times { online, offline } = self.beside(move |groups| groups.read(groups.repository.times(&name))).await?;
         let since = self.online.since(user).map(|since| since.millis() / 1_000);
         let last_seen = if since.is_some() { self.seconds() } else { offline };
         let times = [last_seen, since.unwrap_or(online), offline];
@@ -215,8 +234,8 @@ impl Groups {
     }
 
     /// The groups of a user, by name.
-    pub fn groups_of(&self, user: &str) -> Vec<Arc<str>> {
-        self.membership.read().groups_of(user)
+    pub fn groups_of(&self, user: &str) -> Result<Vec<Arc<str>>, Code> {
+        Ok(self.known()?.groups_of(user))
     }
 
     /// What was counted, for `/metrics`.
@@ -273,25 +292,9 @@ impl Groups {
         })
     }
 
-    /// The same of a message whose number is its place in the stream of all instances.
-    fn commit_at(
-        self: &Arc<Self>,
-        number: u64,
-        put: impl FnOnce(Batch, u64) -> Batch,
-        then: impl FnOnce(&Arc<Self>, u64, Result<(), &StoreError>) + Send + 'static,
-    ) -> Commit {
-        self.heard.fetch_max(number, Ordering::Relaxed);
-        self.commit(put(Batch::new(), number), None, move |groups, outcome| then(groups, number, outcome))
-    }
-
-    /// Whether the stream of all instances orders messages.
-    fn is_ordered(&self) -> bool {
-        self.bus.as_ref().is_some_and(Bus::is_ordered)
-    }
-
-    /// No message that there is has a greater number.
+    /// No message that there is has a greater number; of nodes, none that was heard here.
     fn last_number(&self) -> u64 {
-        if self.is_ordered() { self.heard.load(Ordering::Relaxed) } else { self.numbers.lock().last() }
+        if self.is_shared() { self.heard.load(Ordering::Relaxed) } else { self.numbers.lock().last() }
     }
 
     async fn stored(&self, outcome: Commit) -> Result<(), Code> {

@@ -18,7 +18,7 @@ use crate::{
         code::Code,
         membership::{GroupInfo, Member, Membership, is_user},
         message::{GroupMessage, digest, message_id, to_json},
-        repository::{self, Numbers, Repository},
+        repository::{self, At, Numbers, Repository},
     },
     store::{
         Batch, Store, StoreError,
@@ -217,7 +217,7 @@ impl Import {
         let number = first.max(*last + 1);
         *last = number;
         self.highest = number.max(self.highest);
-        *batch = repository::put_message(std::mem::take(batch), number, &message, &to_json(&message));
+        *batch = repository::put_message(std::mem::take(batch), At::Number(number), &message, &to_json(&message));
         new.insert(message.message_id);
         Ok(Ok(Outcome::New))
     }

@@ -225,6 +225,34 @@ impl Membership {
         false
     }
 
+    /// Has a user be what another node has made of it; none: no member. Whether that makes it a member, or none any more.
+    pub fn set(&mut self, group: &str, user: &str, member: Option<Member>) -> bool {
+        let before = self.remove(group, user);
+        let Some(mut member) = member else { return before.is_some() };
+        if !self.groups.contains_key(group) {
+            self.put(group, GroupInfo::default());
+        }
+        if let Some(before) = &before {
+            member.read = member.read.max(before.read);
+        }
+        self.add(group, user, member);
+        before.is_none()
+    }
+
+    /// Has everything be as it was read; paid for by who pays for this.
+    pub fn replace_by(&mut self, read: Self) {
+        let before = self.tab.bytes();
+        self.tab.add_anyway(read.tab.bytes());
+        self.tab.remove(before);
+        (self.groups, self.of_user) = (read.groups, read.of_user);
+    }
+
+    /// The groups that `others` has not got.
+    pub fn all_but(&self, others: &Self) -> Vec<(Arc<str>, Group)> {
+        let missing = self.groups.iter().filter(|(name, _)| !others.groups.contains_key(*name));
+        missing.map(|(name, group)| (Arc::clone(name), group.clone())).collect()
+    }
+
     /// Gives a member the name and avatar that it had.
     pub fn rename(&mut self, group: &str, user: &str, name: String, avatar: String) {
         if let Some(member) = self.groups.get_mut(group).and_then(|group| group.members.get_mut(user)) {

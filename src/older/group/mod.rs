@@ -28,6 +28,6 @@ mod socket;
 pub mod streams;
 
 pub use endpoint::{GroupEndpoint, Shared, routes};
-pub use groups::Groups;
+pub use groups::{Groups, NAME};
 pub use import::Import;
 pub use message::GROUP;

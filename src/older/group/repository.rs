@@ -27,7 +27,7 @@ use crate::{
         membership::{GroupInfo, Member, Membership},
         message::{GroupMessage, to_json},
     },
-    store::{Batch, NumberKey, Row, Store, StoreError},
+    store::{Batch, Found, NumberKey, Placed, Read, Row, Store, StoreError},
 };
 
 mod notifications;
@@ -46,6 +46,11 @@ const HOURS: &str = "group hours";
 const SEEN: &str = "group seen";
 const SEEN_DUE: &str = "group seen due";
 const TIMES: &str = "group times";
+/// Of a store of nodes, under the empty key: eight bytes that name its data.
+const LIFE: &str = "group life";
+/// See [`Repository::state`].
+const SIZED: [&str; 9] =
+    [GROUPS, MEMBERS, MARKERS, MESSAGES, BACK, IDS, notifications::NOTICES, notifications::UNREAD, notifications::IDS];
 
 /// Where groups are kept.
 pub struct Repository(Arc<dyn Store>);
@@ -59,6 +64,14 @@ pub struct StoredMessage {
     pub sender: String,
     /// [`GroupMessage`] as JSON.
     pub json: String,
+}
+
+/// Which number a message gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    Number(u64),
+    /// That of its place in the stream to which the batch appends it.
+    Place,
 }
 
 /// When a user came and went, in Unix seconds; 0 = never.
@@ -139,14 +152,64 @@ impl Repository {
 
     /// The number of a message, and its group.
     pub fn find(&self, message: &str) -> Result<Option<(u64, String)>, StoreError> {
-        let Some(row) = self.get(IDS, message.as_bytes())? else {
-            return Ok(None);
+        place_of(self.get(IDS, message.as_bytes())?)
+    }
+
+    /// The number alone, for whoever can await it.
+    pub async fn number(&self, message: &str) -> Result<Option<u64>, StoreError> {
+        let row = self.read_one(Read::get(IDS, message)).await?.value()?;
+        Ok(place_of(row)?.map(|(number, _)| number))
+    }
+
+    /// The same of several, for whoever must not wait: `hears` is called as [`Store::look`] says.
+    pub fn find_all(
+        &self,
+        messages: &[String],
+        hears: impl FnOnce(Result<Vec<Option<(u64, String)>>, StoreError>) + Send + 'static,
+    ) {
+        let reads = messages.iter().map(|message| Read::get(IDS, message.as_bytes())).collect();
+        let read = |found: Vec<Found>| found.into_iter().map(|found| place_of(found.value()?)).collect();
+        self.look(reads, Box::new(move |found| hears(found.and_then(read))));
+    }
+
+    /// What is kept of a group and these users.
+    pub async fn members(
+        &self,
+        group: &str,
+        users: &[String],
+    ) -> Result<(Option<GroupInfo>, Vec<Option<Member>>), StoreError> {
+        let keys = || users.iter().map(|user| join(group, user));
+        let reads = keys().map(|key| Read::get(MEMBERS, key)).chain(keys().map(|key| Read::get(MARKERS, key)));
+        let mut found = self.read([Read::get(GROUPS, group)].into_iter().chain(reads).collect()).await?.into_iter();
+        let mut next = || found.next().unwrap_or(Found::Value(None)).value();
+        let info = next()?.map(|row| serde_json::from_slice(&row).map_err(|_| damaged(GROUPS))).transpose()?;
+        let rows = users.iter().map(|_| next()).collect::<Result<Vec<_>, _>>()?;
+        let mut members = Vec::new();
+        for row in rows {
+            let read = next()?.map(|row| read_number(&row).ok_or_else(|| damaged(MARKERS))).transpose()?;
+            let member = row.map(|row| serde_json::from_slice::<Member>(&row).map_err(|_| damaged(MEMBERS)));
+            members.push(member.transpose()?.map(|member| Member { read: read.unwrap_or_default(), ..member }));
+        }
+        Ok((info, members))
+    }
+
+    /// The marker of a user in a group; 0: there is none. `hears` as above.
+    pub fn marker(&self, group: &str, user: &str, hears: impl FnOnce(Result<u64, StoreError>) + Send + 'static) {
+        let read = |found: Vec<Found>| match found.into_iter().next().map(Found::value) {
+            Some(Ok(Some(row))) => read_number(&row).ok_or_else(|| damaged(MARKERS)),
+            Some(Err(error)) => Err(error),
+            _ => Ok(0),
         };
-        let read = || {
-            let (number, group) = row.split_first_chunk()?;
-            Some((u64::from_be_bytes(*number), String::from_utf8(group.to_vec()).ok()?))
-        };
-        read().map(Some).ok_or_else(|| damaged("index of messages"))
+        let reads = vec![Read::get(MARKERS, join(group, user))];
+        self.look(reads, Box::new(move |found| hears(found.and_then(read))));
+    }
+
+    /// Bytes of all that grows with what clients and services say, and what names the data of a store of nodes.
+    pub async fn state(&self) -> Result<(u64, Option<Vec<u8>>), StoreError> {
+        let reads = [Read::get(LIFE, "")].into_iter().chain(SIZED.iter().map(|table| Read::bytes(table)));
+        let mut found = self.read(reads.collect()).await?.into_iter();
+        let life = found.next().map_or(Ok(None), Found::value)?;
+        Ok((found.map(Found::number).sum::<Result<u64, _>>()?, life))
     }
 
     /// The messages of a group behind `after`, the oldest first; at most `limit`.
@@ -226,14 +289,27 @@ impl Repository {
         Ok(batch)
     }
 
+    /// Of these groups, those that have messages which came before `until`, in Unix seconds: one row of each says so.
+    pub async fn to_sweep<'g>(&self, groups: &'g [Arc<str>], until: u64) -> Result<Vec<&'g str>, StoreError> {
+        let first = |group: &Arc<str>| Read::list(MESSAGES, NumberKey::prefix(group), 1);
+        let mut old = Vec::new();
+        for (group, found) in groups.iter().zip(self.read(groups.iter().map(first).collect()).await?) {
+            for row in found.rows()? {
+                if StoredMessage::read(0, &row.value)?.created < until {
+                    old.push(&**group);
+                }
+            }
+        }
+        Ok(old)
+    }
+
     /// Removes the oldest messages of a group that came before `until`, in Unix seconds. None: there are none.
     pub fn sweep_group(&self, group: &str, until: u64) -> Result<Option<Batch>, StoreError> {
         let is_old = |message: &StoredMessage| message.created < until;
-        // Most groups have nothing that old: one row says so.
-        if !self.after(group, 0, 1)?.iter().any(is_old) {
+        let oldest = self.after(group, 0, limits::GROUP_SWEPT)?;
+        if !oldest.first().is_some_and(is_old) {
             return Ok(None);
         }
-        let oldest = self.after(group, 0, limits::GROUP_SWEPT)?;
         let batch = oldest.iter().take_while(|message| is_old(message)).fold(Batch::new(), |batch, message| {
             let batch = batch
                 .remove(MESSAGES, NumberKey::new(group, message.number))
@@ -268,18 +344,47 @@ pub fn put_times(batch: Batch, user: &str, times: Times) -> Batch {
     batch.put(TIMES, user, [times.online, times.offline].map(u64::to_be_bytes).concat())
 }
 
+/// Names the data of a store of nodes, if nobody has.
+pub fn put_life(batch: Batch, life: [u8; 8]) -> Batch {
+    batch.expect(LIFE, "", None).put(LIFE, "", life)
+}
+
+/// Only if the group and a user in it are kept so.
+pub fn expect_group(batch: Batch, group: &str, info: Option<&GroupInfo>) -> Batch {
+    batch.expect(GROUPS, group, info.map(|info| to_json(info).into_bytes()))
+}
+
+pub fn expect_member(batch: Batch, group: &str, user: &str, member: Option<&Member>) -> Batch {
+    batch.expect(MEMBERS, join(group, user), member.map(|member| to_json(member).into_bytes()))
+}
+
+pub fn expect_marker(batch: Batch, group: &str, user: &str, number: u64) -> Batch {
+    batch.expect(MARKERS, join(group, user), (number > 0).then(|| number.to_be_bytes().to_vec()))
+}
+
+/// Only if there is no message of this id.
+pub fn expect_new(batch: Batch, message: &str) -> Batch {
+    batch.expect(IDS, message, None)
+}
+
 /// `json` is the message.
-pub fn put_message(batch: Batch, number: u64, message: &GroupMessage, json: &str) -> Batch {
+pub fn put_message(batch: Batch, at: At, message: &GroupMessage, json: &str) -> Batch {
     let (group, sender) = (&*message.group_id, &*message.sender_id);
     // A sender of another service may have any name; what is longer counts as somebody else's.
     let length = u16::try_from(sender.len()).unwrap_or_default();
     let kept_sender = sender.get(..usize::from(length)).unwrap_or_default();
     let value = [&message.created_at.to_be_bytes()[..], &length.to_be_bytes(), kept_sender.as_bytes(), json.as_bytes()];
-    batch.put(MESSAGES, NumberKey::new(group, number), value.concat()).put(BACK, back_key(group, number), sender).put(
-        IDS,
-        &*message.message_id,
-        [&number.to_be_bytes(), group.as_bytes()].concat(),
-    )
+    let (value, id) = (value.concat(), &*message.message_id);
+    match at {
+        At::Number(number) => batch
+            .put(MESSAGES, NumberKey::new(group, number), value)
+            .put(BACK, back_key(group, number), sender)
+            .put(IDS, id, [&number.to_be_bytes(), group.as_bytes()].concat()),
+        At::Place => batch
+            .put_placed(MESSAGES, NumberKey::prefix(group), value, Placed::BehindKey)
+            .put_placed(BACK, NumberKey::prefix(group), sender, Placed::BehindKeyFalling)
+            .put_placed(IDS, id, group, Placed::BeforeValue),
+    }
 }
 
 impl StoredMessage {
@@ -297,6 +402,16 @@ impl StoredMessage {
         };
         read().ok_or_else(|| damaged("message"))
     }
+}
+
+/// What a row of [`IDS`] says.
+fn place_of(row: Option<Vec<u8>>) -> Result<Option<(u64, String)>, StoreError> {
+    let Some(row) = row else { return Ok(None) };
+    let read = || {
+        let (number, group) = row.split_first_chunk()?;
+        Some((u64::from_be_bytes(*number), String::from_utf8(group.to_vec()).ok()?))
+    };
+    read().map(Some).ok_or_else(|| damaged("index of messages"))
 }
 
 /// Sorts the newest first.

@@ -118,7 +118,7 @@ impl Socket {
         };
         if let Err(code) = outcome {
             self.refuse(&code, &id, transport);
-            if matches!(code, Code::NotStored | Code::NoMemory(_) | Code::Busy) {
+            if code.is_failure() {
                 transport.send_frame(ReplyTo { id: &id, now: transport.now() }.ack(&id, false));
             }
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Admin, Answer, Refusal, app, page_size};
-use crate::actors::channels::meta::META;
+use crate::{actors::channels::meta::META, auth::json_body::Object};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -73,7 +73,7 @@ pub struct NewMessage {
     pub channel: String,
     pub name: Option<String>,
     pub client_id: Option<String>,
-    /// A text, or any other JSON value.
+    /// A text, or any other JSON value; may be missing where there is a name.
     #[schema(value_type = Object)]
     pub data: Option<serde_json::Value>,
 }
@@ -87,8 +87,11 @@ pub(super) struct Published {
 /// Publishes a message.
 #[utoipa::path(post, path = "/admin/api/publish", request_body = NewMessage, responses(
     (status = 200, body = Published), (status = 400, body = Refusal)))]
-pub(super) async fn publish(admin: web::Data<Admin>, message: Json<NewMessage>) -> Answer<Published> {
-    let message = message.into_inner();
+pub(super) async fn publish(admin: web::Data<Admin>, message: Json<Object<NewMessage>>) -> Answer<Published> {
+    let Object(message) = message.into_inner();
+    if message.name.is_none() && message.data.is_none() {
+        return Err(Refusal::new(40000, "name or data: a message with neither says nothing"));
+    }
     let serial = admin.hooks.publish(app(message.app.as_ref())?, message).await?;
     Ok(Json(Published { serial }))
 }
@@ -109,7 +112,8 @@ pub(super) struct Token {
 /// A token of an app for an hour, which may do everything there: to follow channels by `/sse`, to read history and presence.
 #[utoipa::path(post, path = "/admin/api/token", request_body = Whose, responses(
     (status = 200, body = Token), (status = 404, body = Refusal, description = "The app has no key")))]
-pub(super) async fn token(admin: web::Data<Admin>, whose: Json<Whose>) -> Answer<Token> {
+pub(super) async fn token(admin: web::Data<Admin>, whose: Json<Object<Whose>>) -> Answer<Token> {
+    let Object(whose) = whose.into_inner();
     Ok(Json(Token { token: admin.hooks.token(app(whose.app.as_ref())?)? }))
 }
 
@@ -131,8 +135,8 @@ pub(super) struct RoomToken {
 #[utoipa::path(post, path = "/admin/api/room-token", request_body = Guest, responses(
     (status = 200, body = RoomToken), (status = 400, body = Refusal),
     (status = 404, body = Refusal, description = "LetShare is switched off")))]
-pub(super) async fn room_token(admin: web::Data<Admin>, guest: Json<Guest>) -> Answer<RoomToken> {
-    let Guest { user, room } = guest.into_inner();
+pub(super) async fn room_token(admin: web::Data<Admin>, guest: Json<Object<Guest>>) -> Answer<RoomToken> {
+    let Object(Guest { user, room }) = guest.into_inner();
     if user.is_empty() || room.is_empty() {
         return Err(Refusal::new(40000, "user and room: texts that are not empty"));
     }

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Admin, Answer, Refusal, app, page_size};
 use crate::{
     actors::listing::{Selection, Shown},
+    auth::json_body::Object,
     error::CloseReason,
     ids::{ConnectionId, SessionId},
 };
@@ -165,8 +166,8 @@ pub struct KeyOutcome {
 /// Takes back the tokens that a client has (by revocation), and ends its connections.
 #[utoipa::path(post, path = "/admin/api/block", request_body = Block, responses(
     (status = 200, body = Blocked), (status = 400, body = Refusal)))]
-pub(super) async fn block(admin: web::Data<Admin>, wanted: Json<Block>) -> Answer<Blocked> {
-    let Block { app: named, client_id } = wanted.into_inner();
+pub(super) async fn block(admin: web::Data<Admin>, wanted: Json<Object<Block>>) -> Answer<Blocked> {
+    let Object(Block { app: named, client_id }) = wanted.into_inner();
     let app = app(named.as_ref())?;
     if client_id.is_empty() {
         return Err(Refusal::new(40000, "clientId: a text that is not empty"));

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::{Admin, Refusal};
-use crate::{actors::refusals::Reason, clock::Clock, ids::Network, limits, live::Live};
+use crate::{actors::refusals::Reason, auth::json_body::Object, clock::Clock, ids::Network, limits, live::Live};
 
 /// A network has tried more passwords than it may.
 pub(super) const TOO_OFTEN: u32 = 42_900;
@@ -208,7 +208,10 @@ fn shown(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get(COOKIE).and_then(|header| header.to_str().ok()).unwrap_or_default();
     let mut cookies = cookies.split("; ").filter_map(|cookie| cookie.split_once('='));
     let session = || cookies.find(|(name, _)| *name == NAME).map(|(_, value)| value);
-    header.and_then(|header| header.strip_prefix("Bearer ")).or_else(session)
+    // The scheme is case-insensitive (RFC 9110 §11.1).
+    let scheme = header.and_then(|header| header.split_once(' '));
+    let bearer = scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    bearer.map(|(_, token)| token.trim_start()).or_else(session)
 }
 
 fn digest(text: &str) -> [u8; 32] {
@@ -262,7 +265,7 @@ pub(super) struct LoggedIn {
 pub(super) async fn log_in(
     request: HttpRequest,
     admin: web::Data<Admin>,
-    login: Json<Login>,
+    login: Json<Object<Login>>,
 ) -> Result<HttpResponse, Refusal> {
     let Some(caller) = request.extensions().get::<Caller>().copied() else {
         return Err(Refusal::new(50000, "nobody asks"));
@@ -274,7 +277,7 @@ pub(super) async fn log_in(
     if !admin.door.may_try(Network::of(caller.address)) {
         return turned_away(Reason::TooOften, too_many());
     }
-    if !admin.door.judge(login.into_inner().password).await {
+    if !admin.door.judge(login.into_inner().0.password).await {
         return turned_away(Reason::Token, Refusal::new(40100, "wrong password"));
     }
     let token = admin.door.open();

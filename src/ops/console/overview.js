@@ -26,6 +26,7 @@ const PLOTS = [
   ['Publish latency', level('letshare_worker_round_trip_seconds'), time, 'a question to the slowest worker thread and its answer, once a second: what a publish waits for beside the disk and Redis'],
   ['Commit to disk', each('letshare_store_commit_seconds_total', 'letshare_store_commits_total'), time, 'what a transaction in the data file takes: publishes to persisted channels wait for one', 'letshare_store_commits_total'],
   ['Redis round trip', level('letshare_cluster_round_trip_seconds'), time, 'what Redis takes for one small write: every publish of a cluster waits for one', 'letshare_cluster_round_trip_seconds'],
+  ['Append', each('letshare_cluster_append_seconds_total', 'letshare_cluster_appends_total'), time, 'what an append to the log of a channel takes, from asking Redis to its answer', 'letshare_cluster_appends_total'],
   ['Processors in use', rate('letshare_process_cpu_seconds_total'), (value) => value.toFixed(2), 'processor time for each second'],
   ['Memory', level('letshare_process_resident_memory_bytes'), bytes, 'of the whole process'],
   ['Kept for clients', level('letshare_kept_bytes'), bytes, 'what is charged to the accounts of clients, apps and networks'],

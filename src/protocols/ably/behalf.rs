@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
 
@@ -15,6 +16,7 @@ use crate::{
         transport::context::TransportContext,
     },
     auth::ably::{ConnectionKeys, Proven},
+    error::Fault,
     ids::{AppId, ConnectionId},
     protocols::ably::{
         connection::AblyConnection,
@@ -22,22 +24,16 @@ use crate::{
     },
 };
 
-/// Connections of other nodes, with their owners.
-type Found = Vec<(ConnectionId, Owner)>;
+/// Connections of other nodes, with their owners; a fault: that cannot be said now.
+pub type Elsewhere = Result<Vec<(ConnectionId, Owner)>, Fault>;
 
 /// Frames that wait, the one first that asks for others' connections.
 #[derive(Default)]
 pub(super) struct Behalf {
     waiting: VecDeque<(Bytes, Option<Charge>)>,
-    answer: Arc<Mutex<Option<Found>>>,
+    answer: Arc<Mutex<Option<Elsewhere>>>,
     /// What is known for the first.
-    found: Option<Found>,
-}
-
-impl Behalf {
-    pub fn found(&self) -> &[(ConnectionId, Owner)] {
-        self.found.as_deref().unwrap_or_default()
-    }
+    pub found: Option<Elsewhere>,
 }
 
 /// The connections that messages are published for and that this node does not know.
@@ -58,14 +54,16 @@ pub(super) fn unknown(
 }
 
 /// Those of them that other nodes know.
-pub(super) async fn elsewhere(unknown: Vec<ConnectionId>, broker: &Broker) -> Found {
-    let mut found = Vec::new();
-    for connection in unknown {
-        if let Ok(Some(owner)) = broker.connection_elsewhere(connection).await {
-            found.push((connection, owner));
+pub(super) async fn elsewhere(unknown: Vec<ConnectionId>, broker: &Broker) -> Elsewhere {
+    let asked = unknown.into_iter().map(|connection| async move {
+        match broker.connection_elsewhere(connection).await {
+            Ok(owner) => Ok(owner.map(|owner| (connection, owner))),
+            // Nothing can be published for it any more.
+            Err(Fault::ConnectionExpired) => Ok(None),
+            Err(fault) => Err(fault),
         }
-    }
-    found
+    });
+    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
 impl AblyConnection {

@@ -219,7 +219,9 @@ impl Ably {
         }
         let elsewhere = match broker.connection_elsewhere(id).await {
             Ok(owner) => owner,
-            Err(fault) => return Ok(Resumed::new_connection(identity, Some(fault))),
+            Err(fault @ Fault::ConnectionExpired) => return Ok(Resumed::new_connection(identity, Some(fault))),
+            // Redis away, it is known by its key alone, as after a restart.
+            Err(_) => None,
         };
         let is_from_elsewhere = elsewhere.is_some();
         let shared = elsewhere.and_then(|owner| owner.client_id);

@@ -157,9 +157,18 @@ fn subscribed(
     let listening = Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE;
     // Annotations come to those who ask for them, as in an ATTACH.
     let possible = listening | Modes::ANNOTATION_SUBSCRIBE;
-    let modes = params.modes.unwrap_or(listening) & possible & access.operations_on(&resource).modes();
+    let wanted = params.modes.unwrap_or(listening) & possible;
+    if wanted.is_empty() {
+        let asked = name.params.iter().find(|(key, _)| key == "modes");
+        let found = Found::optional(asked.map(|(_, modes)| &**modes));
+        let rule = "modes that a stream of events can have: subscribe, presence_subscribe, annotation_subscribe";
+        return Err(Fault::BadParameter { name: "modes", found, rule });
+    }
+    let modes = wanted & access.operations_on(&resource).modes();
     if modes.is_empty() {
-        return Err(access.not_permitted("subscribe", &resource));
+        let is_listening = !(wanted & listening).is_empty();
+        let operation = if is_listening { Operation::Subscribe } else { Operation::AnnotationSubscribe };
+        return Err(access.not_permitted(operation.name(), &resource));
     }
     if params.occupancy.is_some() && !access.allows(&resource, Operation::ChannelMetadata) {
         return Err(access.not_permitted("channel-metadata (for the param occupancy)", &resource));

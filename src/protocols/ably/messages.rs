@@ -7,13 +7,14 @@ use bytestring::ByteString;
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    actors::connections::{Connections, Owner},
+    actors::connections::Connections,
     auth::ably::{AllowedClient, ConnectionKeys},
     core::message::{EntryId, Extras, Message, USER_CLAIM},
     error::{Fault, Found},
     ids::{AppId, ClientId, ConnectionId},
     limits,
     protocols::ably::{
+        behalf::Elsewhere,
         endpoint::Settings,
         wire::{WireMessage, is_ephemeral},
     },
@@ -32,8 +33,8 @@ pub struct Publisher<'a> {
     pub connection: Option<ConnectionId>,
     pub keys: &'a ConnectionKeys,
     pub connections: &'a Connections,
-    /// Those that other nodes have and that the messages name.
-    pub elsewhere: &'a [(ConnectionId, Owner)],
+    /// Those that other nodes have and that the messages name, if they were asked.
+    pub elsewhere: Option<&'a Elsewhere>,
     /// Now, monotonic.
     pub uptime: Duration,
 }
@@ -58,7 +59,7 @@ pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &S
     for (index, message) in messages.into_iter().enumerate() {
         let (client_id, on_behalf) = attribute(&message, publisher)?;
         if index > 0 && on_behalf != connection {
-            return Err(Fault::ForeignConnection);
+            return Err(Fault::SeveralConnections);
         }
         connection = on_behalf;
         if message.action != CREATE {
@@ -115,10 +116,13 @@ fn attribute(
     let app = publisher.app;
     let connection = publisher.keys.verify(app, key.expose_secret());
     let connection = connection.map_err(|_| Fault::ForeignConnection)?.connection;
-    let owner = publisher.connections.owner(connection, publisher.uptime).or_else(|| {
-        let found = publisher.elsewhere.iter().find(|(id, _)| *id == connection);
-        found.map(|(_, owner)| owner.clone())
-    });
+    let owner = match (publisher.connections.owner(connection, publisher.uptime), publisher.elsewhere) {
+        (None, Some(elsewhere)) => {
+            let found = elsewhere.as_ref().map_err(Fault::clone)?.iter().find(|(id, _)| *id == connection);
+            found.map(|(_, owner)| owner.clone())
+        }
+        (owner, _) => owner,
+    };
     let owner = owner.filter(|owner| owner.app == app);
     let owner = owner.ok_or(Fault::ForeignConnection)?;
     let client_id = match (owner.client_id, claimed) {

@@ -170,7 +170,7 @@ impl AblyConnection {
             connection: Some(self.id),
             keys: &self.shared.connection_keys,
             connections: &broker.connections,
-            elsewhere: self.behalf.as_ref().map_or(&[], |behalf| behalf.found()),
+            elsewhere: self.behalf.as_ref().and_then(|behalf| behalf.found.as_ref()),
             uptime: broker.clock.uptime(),
         }
     }

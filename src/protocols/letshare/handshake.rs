@@ -85,10 +85,10 @@ impl Shared {
 
     /// Hears what the file relays of other nodes tell, and looks each second whether they live.
     pub fn attend(&self, broker: &Broker) -> Option<impl AsyncFn() + use<>> {
-        let (transfers, nodes) = (self.transfers.clone()?, broker.nodes()?);
+        let (transfers, log) = (self.transfers.clone()?, broker.log.shared()?);
         broker.attendants.add(transfer::NAME, Arc::clone(&transfers) as Arc<_>);
         let clock = broker.clock.clone();
-        Some(async move || transfers.sweep(&nodes, &clock))
+        Some(async move || transfers.sweep(log.nodes(), log.lease(), &clock))
     }
 
     /// The server stops: transfers end now, so that each side hears of it before its close frame.

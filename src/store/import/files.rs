@@ -4,11 +4,12 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::FileExt as _,
     path::Path,
     sync::Arc,
 };
 
-use csv::{ErrorKind, StringRecord};
+use csv::{ErrorKind, Position, StringRecord};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -44,6 +45,15 @@ struct Csv {
     is_over: bool,
 }
 
+impl Csv {
+    /// The line that begins at a position: where the one before ends with `\r\n`, that is in front of the `\n`.
+    fn line_at(&self, position: &Position) -> u64 {
+        let mut next = [0];
+        let read = self.reader.get_ref().read_at(&mut next, position.byte());
+        position.line() + u64::from(matches!(read, Ok(1)) && next == *b"\n")
+    }
+}
+
 impl Iterator for Csv {
     type Item = Result<Row, String>;
 
@@ -53,8 +63,8 @@ impl Iterator for Csv {
         }
         let mut found = StringRecord::new();
         let read = self.reader.read_record(&mut found);
-        let position = found.position().unwrap_or_else(|| self.reader.position());
-        let place = Place { source: Arc::clone(&self.source), at: position.line().to_string() };
+        let line = self.line_at(found.position().unwrap_or_else(|| self.reader.position()));
+        let place = Place { source: Arc::clone(&self.source), at: line.to_string() };
         let record = match read {
             Ok(false) => return None,
             Ok(true) => {

@@ -88,6 +88,13 @@ fn csv_with_line_breaks_in_it() {
 }
 
 #[test]
+fn lines_of_csv_that_end_as_on_windows() {
+    let (_, rows) = rows("m.csv", b"a,b\r\n1,x\r\n\"two\r\nlines\",y\r\n3\r\n4,z\r\n");
+    let places: Vec<_> = told(&rows).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(places, ["2", "3", "5", "6"]);
+}
+
+#[test]
 fn json_lines() {
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(crate::limits::IMPORT_ROW_BYTES as usize));
     let text = format!("\u{feff}{{\"a\":\"1\"}}\n\n[1]\n{long}\nnot json\n{{\"a\":\"6\"}}");

@@ -8,7 +8,16 @@ if known then
     answer[1] = now
     return answer
 end
-local sizes = {p = 3, r = 2, s = 4, c = 2, t = 3, u = 2, a = 2}
+local sizes = {p = 3, r = 2, s = 4, c = 2, t = 3, u = 2, a = 2, n = 4}
+-- Of the first entry that is appended: as a number, as eight bytes, and as those of 2^64 - 1 less the number.
+local place, rising, falling
+local function note(id)
+    local ms, n = string.match(id, '(%d+)-(%d+)')
+    place = ms * 1024 + math.min(n, 1023)
+    local high, low = math.floor(place / 4294967296), place % 4294967296
+    rising = struct.pack('>I4I4', high, low)
+    falling = struct.pack('>I4I4', 4294967295 - high, 4294967295 - low)
+end
 local at = 3
 while ARGV[at] == 'e' do
     local value = redis.call('HGET', P .. 'r:' .. ARGV[at + 1], ARGV[at + 2])
@@ -55,6 +64,12 @@ while ARGV[at] do
             tell(redis.call('HGET', P .. 'v:' .. a, due[i]))
             remove('v:', 'd:', a, due[i])
         end
+    elseif step == 'x' then
+        local id = redis.call('XADD', a, 'MAXLEN', '~', b, '*', unpack(ARGV, at + 4, at + 3 + 2 * c))
+        if not place then note(id) end
+    elseif step == 'n' then
+        local key = d == 'k' and b .. rising or d == 'f' and b .. falling or b
+        write('r:', 'k:', 0, a, key, d == 'v' and rising .. c or c)
     elseif step == 'u' then
         redis.call('HSET', P .. 'c', a, b)
     else
@@ -63,8 +78,9 @@ while ARGV[at] do
         if type(added) == 'table' then redis.call('HSET', P .. 'c', a, '9223372036854775807') end
         tell(redis.call('HGET', P .. 'c', a))
     end
-    at = at + 1 + sizes[step]
+    at = at + 1 + (sizes[step] or 3 + 2 * c)
 end
+if place then tell(string.format('%.0f', place)) end
 for table, bytes in pairs(grown) do
     if bytes ~= 0 and redis.call('HINCRBY', P .. 'b', table, bytes) == 0 then redis.call('HDEL', P .. 'b', table) end
 end

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::sized;
+use super::{Progress, sized};
 use crate::{
     cluster::{
         Ground, assert_whole,
@@ -57,6 +57,7 @@ async fn a_rolling_restart_is_seen_by_nobody() {
     };
     let roaming: Vec<_> = clients.into_iter().map(go).collect();
     let all = rooms * MEMBERS * each;
+    let _progress = Progress::of("publishes", &acks, all);
     for place in 0..NODES {
         while acks.load(Ordering::Relaxed) < all * (place + 1) / (NODES + 1) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -16,7 +16,7 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::sized;
+use super::{Progress, sized};
 use crate::{
     cluster::{
         Ground,
@@ -34,7 +34,7 @@ struct Room {
     /// None: it is dead, or about to be.
     inside: Mutex<BTreeMap<SocketAddr, Option<usize>>>,
     most: AtomicUsize,
-    turns: AtomicUsize,
+    turns: Arc<AtomicUsize>,
 }
 
 impl Room {
@@ -97,6 +97,7 @@ async fn a_room_is_never_over_its_limit_whoever_dies() {
             }
         })
     };
+    let _progress = Progress::of("turns", &room.turns, deaths * turns);
     let users: Vec<_> = (0..USERS).map(live).collect();
     for death in 0..deaths {
         let upto = room.turns.load(Ordering::Relaxed) + turns;

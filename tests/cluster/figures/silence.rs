@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::sized;
+use super::{Progress, sized};
 use crate::{
     cluster::{
         Ground, KEY,
@@ -73,6 +73,7 @@ async fn breaks(deaths: &[Death], moves: usize) -> usize {
     let is_done = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write(fleet.addresses.clone(), Arc::clone(&is_done)));
     let moved = Arc::new(AtomicUsize::new(0));
+    let _progress = Progress::of("changes of node", &moved, moves);
     let subscribers: Vec<_> = (0..SUBSCRIBERS)
         .map(|number| {
             let (addresses, is_done, moved) = (fleet.addresses.clone(), Arc::clone(&is_done), Arc::clone(&moved));

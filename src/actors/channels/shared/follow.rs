@@ -4,6 +4,7 @@
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     actors::channels::{channel::Channel, operations::Task},
@@ -19,7 +20,7 @@ use crate::{
     limits,
     log::{
         Done, StoreError,
-        shared::{Joined, Look, Looked, News, Touched, Written},
+        shared::{Break, Joined, Look, Looked, News, Touched, Written},
     },
 };
 
@@ -57,6 +58,11 @@ struct LookedAt(Result<Looked, StoreError>);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Rejoined(Result<Joined, StoreError>);
+
+/// It is the turn of a channel with objects.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct JoinAgain(OwnedSemaphorePermit);
 
 /// The message of an append that waits to be delivered, as it was before; none: it could not be read.
 #[derive(Message)]
@@ -208,10 +214,28 @@ impl Channel {
     fn rejoin(&mut self, ctx: &mut Context<Self>) {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
         (shared.is_joining, shared.is_away) = (true, true);
-        shared.log.tally().broke();
+        match self.state.knows_objects() {
+            true => {
+                let (turns, channel) = (shared.log.turns(), ctx.address());
+                actix_rt::spawn(async move {
+                    // It is never closed.
+                    if let Ok(turn) = turns.acquire_owned().await {
+                        channel.do_send(JoinAgain(turn));
+                    }
+                });
+            }
+            false => self.join_again(None, ctx),
+        }
+        self.release_held(ctx);
+    }
+
+    /// What it has of objects is put first.
+    fn join_again(&mut self, turn: Option<OwnedSemaphorePermit>, ctx: &Context<Self>) {
+        let Some(shared) = &self.shared else { return };
         let (log, name, head) = (shared.log.clone(), self.state.name().clone(), shared.chain.head());
         let channel = ctx.address();
         let join = move |kept: Result<(), StoreError>| {
+            drop(turn);
             let told = Box::new({
                 let channel = channel.clone();
                 move |joined| channel.do_send(Rejoined(joined))
@@ -226,7 +250,6 @@ impl Channel {
             Some(all) => self.worker.broker.log.keep_objects(self.state.name(), &all, Box::new(join)),
             None => join(Ok(())),
         }
-        self.release_held(ctx);
     }
 
     fn published_elsewhere(&mut self, written: Written, ctx: &mut Context<Self>) {
@@ -354,6 +377,16 @@ impl Handler<Completed> for Channel {
     }
 }
 
+impl Handler<JoinAgain> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, JoinAgain(turn): JoinAgain, ctx: &mut Self::Context) {
+        if !self.retired {
+            self.join_again(Some(turn), ctx);
+        }
+    }
+}
+
 impl Handler<Rejoined> for Channel {
     type Result = ();
 
@@ -367,6 +400,7 @@ impl Handler<Rejoined> for Channel {
                 tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
                 // Nobody here has seen anything of another life of the log.
                 let is_new = head.epoch() != shared.chain.head().epoch();
+                shared.log.tally().broke(if is_new { Break::OtherLog } else { Break::Expired });
                 let app = self.worker.broker.accounts.app(self.state.name().app());
                 shared.chain = Chain::new(head, Some(app));
                 shared.judged = judged;

@@ -6,6 +6,10 @@ for at = 1, #ARGV, 2 do
       return 'their cluster.secret_file holds another secret; all servers of a cluster need the same (to begin anew with another ' ..
         'one, stop all of them and delete the key ' .. KEYS[1] .. ')'
     end
+    if ARGV[at] == 'lease' then
+      return 'their cluster.lease is ' .. known .. ', that of this server ' .. ARGV[at + 1] .. '; all servers of a cluster need the ' ..
+        'same (for another one, stop all of them and delete the field lease of the key ' .. KEYS[1] .. ')'
+    end
     return 'their ' .. ARGV[at] .. ' are ' .. known .. ', those of this server are ' .. ARGV[at + 1]
   end
 end

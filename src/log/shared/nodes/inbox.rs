@@ -41,7 +41,7 @@ pub enum Word {
 
 pub struct Question {
     pub body: Bytes,
-    from: NodeId,
+    pub from: NodeId,
     number: u64,
 }
 

@@ -30,18 +30,24 @@ impl ApiRequest<'_> {
             enrolments.push(Enrolment::of(owner));
         }
         self.groups().make(&group, name, owner, &enrolments).await?;
+        self.until_known_everywhere().await;
         self.shown_group(&group)
     }
 
+    /// Who is answered finds it so at every node.
+    async fn until_known_everywhere(&self) {
+        self.groups().until_known_everywhere(&self.group.ingress.worker.broker).await;
+    }
+
     fn shown_group(&self, name: &str) -> ApiResult {
-        let membership = self.groups().membership.read();
+        let membership = self.groups().known()?;
         Ok(info(name, membership.get(name).ok_or(Code::NoGroup)?))
     }
 
     pub(super) fn members(&self, name: &str) -> ApiResult {
         self.must_read(name)?;
         let page = self.page()?;
-        let membership = self.groups().membership.read();
+        let membership = self.groups().known()?;
         let group = membership.get(name).ok_or(Code::NoGroup)?;
         let of_page = group.members.iter().skip(page.skip).take(page.size);
         let shown = of_page.map(|(user, member)| {
@@ -59,6 +65,7 @@ impl ApiRequest<'_> {
     pub(super) async fn add_members(&self, group: &str) -> ApiResult {
         self.must_be_service()?;
         let added = self.groups().add(group, &self.object(&MEMBERS)?.users()?).await?;
+        self.until_known_everywhere().await;
         Ok(json!({"added": added}))
     }
 
@@ -69,6 +76,7 @@ impl ApiRequest<'_> {
             None => self.object(&MEMBERS)?.users()?.into_iter().map(|one| one.user).collect(),
         };
         let removed = self.groups().remove(group, &users).await?;
+        self.until_known_everywhere().await;
         Ok(json!({"removed": removed}))
     }
 
@@ -77,7 +85,7 @@ impl ApiRequest<'_> {
         let user = self.user(Some(user.to_owned()))?;
         let page = self.page()?;
         let list = self.groups().beside(move |groups| {
-            let names = groups.groups_of(&user);
+            let names = groups.groups_of(&user)?;
             let of_page = names.iter().skip(page.skip).take(page.size);
             let shown: Vec<Value> =
                 of_page.filter_map(|name| shown(groups, name, &user).transpose()).collect::<Result<_, Code>>()?;
@@ -104,7 +112,7 @@ fn role(group: &Group, user: &str) -> &'static str {
 
 /// A group as one of its members sees it. None: it is gone.
 fn shown(groups: &Groups, name: &str, user: &str) -> Result<Option<Value>, Code> {
-    let membership = groups.membership.read();
+    let membership = groups.known()?;
     let Some(group) = membership.get(name) else {
         return Ok(None);
     };

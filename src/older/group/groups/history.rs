@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::{AnswerTo, Groups};
 use crate::{
     limits,
@@ -10,9 +12,19 @@ use crate::{
         membership::Member,
         reply,
         repository::{self, StoredMessage},
+        streams::{Change, Marked},
     },
     store::{Batch, StoreError},
 };
+
+/// A marker that is to be moved.
+struct Mark {
+    group: String,
+    user: Arc<str>,
+    number: u64,
+    message: String,
+    answer: AnswerTo,
+}
 
 /// Missed messages, the oldest first, without a hole.
 #[derive(Default)]
@@ -61,7 +73,7 @@ impl Groups {
 
     /// The group messages that a user has not got since `after`.
     pub fn missed(&self, user: &str, after: u64, limit: usize) -> Result<Missed, Code> {
-        let membership = self.membership.read();
+        let membership = self.known()?;
         let from = |group: Arc<str>| {
             let joined = membership.member(&group, user).map_or(0, |member| member.joined_after);
             (group, after.max(joined))
@@ -134,7 +146,7 @@ impl Groups {
 
     /// Messages in a group that a user has not read and others have sent; counted up to a limit.
     pub fn unread(&self, group: &str, user: &str) -> Result<usize, Code> {
-        let seen = self.membership.read().member(group, user).map(Member::seen);
+        let seen = self.known()?.member(group, user).map(Member::seen);
         let Some(seen) = seen else { return Ok(0) };
         self.read(self.repository.count_unread(group, user, seen))
     }
@@ -149,18 +161,41 @@ impl Groups {
         answer: AnswerTo,
     ) -> Result<(), Code> {
         self.check_member(&group, user)?;
-        let number = self.find_in(&group, &message)?;
-        let _changing = self.changing.lock();
-        let before = self.membership.write().mark(&group, user, number);
-        let mut batch = Batch::new();
-        if before.is_some() {
-            batch = repository::put_marker(batch, &group, user, number);
-        }
-        let user = Arc::clone(user);
-        drop(self.commit(batch, None, move |groups, outcome| {
-            if let (Err(_), Some(before)) = (outcome, before) {
-                groups.membership.write().unmark(&group, &user, number, before);
+        let (groups, user, asked) = (Arc::clone(self), Arc::clone(user), [message.clone()]);
+        self.repository.find_all(&asked, move |found| match groups.read(found).as_deref() {
+            Ok([Some((number, of))]) if *of == group => {
+                let mark = Mark { group, user, number: *number, message, answer };
+                groups.mark(mark, limits::GROUP_TRIES);
             }
+            Ok(_) => groups.answer(&answer, &answer.id, &Err(Code::NoMessage)),
+            Err(code) => groups.answer(&answer, &answer.id, &Err(code.clone())),
+        });
+        Ok(())
+    }
+
+    /// `tries`: how often another node may be first.
+    fn mark(self: &Arc<Self>, mark: Mark, tries: u32) {
+        let _changing = self.changing.lock();
+        let before = self.membership.write().mark(&mark.group, &mark.user, mark.number);
+        let (mut batch, mut outgoing) = (Batch::new(), None);
+        if let Some(before) = before {
+            if self.is_shared() {
+                batch = repository::expect_marker(batch, &mark.group, &mark.user, before);
+                let Mark { number, message, .. } = &mark;
+                let read = Marked { user: mark.user.to_string(), number: *number, message: message.clone() };
+                let group = mark.group.clone();
+                outgoing = self.tell_nodes(&Change { group, read: Some(read), ..Change::default() });
+            }
+            batch = repository::put_marker(batch, &mark.group, &mark.user, mark.number);
+        }
+        drop(self.commit(batch, outgoing, move |groups, outcome| {
+            if let (Err(_), Some(before)) = (outcome, before) {
+                groups.membership.write().unmark(&mark.group, &mark.user, mark.number, before);
+            }
+            if outcome == Err(&StoreError::Changed) && tries > 1 {
+                return groups.mark_again(mark, tries - 1);
+            }
+            let Mark { group, user, message, answer, .. } = mark;
             let outcome = outcome.map_err(|error| groups.not_stored(error));
             groups.answer(&answer, &answer.id, &outcome);
             if outcome.is_ok() && before.is_some() && groups.settings.read_events {
@@ -171,11 +206,30 @@ impl Groups {
                 }
             }
         }));
-        Ok(())
     }
 
-    /// Removes what is too old; a few rows at a time.
-    pub async fn sweep(&self) -> Result<(), StoreError> {
+    /// By the marker that another node has moved.
+    fn mark_again(self: &Arc<Self>, mark: Mark, tries: u32) {
+        let (groups, group, user) = (Arc::clone(self), mark.group.clone(), Arc::clone(&mark.user));
+        self.repository.marker(&group, &user, move |found| match found {
+            Ok(number) => {
+                groups.membership.write().mark(&mark.group, &mark.user, number);
+                groups.mark(mark, tries);
+            }
+            Err(error) => groups.answer(&mark.answer, &mark.answer.id, &Err(groups.not_stored(&error))),
+        });
+    }
+
+    /// Removes what is too old, of nodes at one of them; beside the worker threads, a few rows at a time.
+    pub async fn sweep(self: &Arc<Self>) -> Result<(), StoreError> {
+        if !self.is_sweeper() {
+            return Ok(());
+        }
+        let groups = Arc::clone(self);
+        self.readers.read(move || Handle::current().block_on(groups.sweep_now())).await?
+    }
+
+    async fn sweep_now(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         while let Some(batch) = self.repository.sweep_due(now)? {
             self.repository.commit(batch).await?;
@@ -186,12 +240,12 @@ impl Groups {
         }
         let until = (now.millis() / 1_000).saturating_sub(age.as_secs());
         let groups = self.membership.read().names();
-        for group in groups {
-            while let Some(batch) = self.repository.sweep_group(&group, until)? {
-                self.repository.commit(batch).await?;
+        for some in groups.chunks(limits::GROUP_SWEPT) {
+            for group in self.repository.to_sweep(some, until).await? {
+                while let Some(batch) = self.repository.sweep_group(group, until)? {
+                    self.repository.commit(batch).await?;
+                }
             }
-            // Other tasks of the thread have their turn.
-            tokio::task::yield_now().await;
         }
         let hours = self.numbers.lock().forget_hours(until);
         if let Some(batch) = hours {

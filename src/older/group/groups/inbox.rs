@@ -1,6 +1,9 @@
 //! What other instances and services say (`docs/protocols/group.md §7`). Any of it may come twice.
 
-use std::{collections::hash_map::Entry, sync::Arc};
+use std::{
+    collections::hash_map::Entry,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytestring::ByteString;
 use tokio::{
@@ -11,15 +14,15 @@ use tokio::{
 use super::Groups;
 use crate::{
     core::message::EntryId,
-    engines::redis,
     ids::ClientId,
     limits,
     older::group::{
         code::Code,
         message::{GroupMessage, group_channel, to_json},
-        repository::Numbers,
-        streams::{Event, Receipt, Received},
+        repository::{self, At, Numbers},
+        streams::{Author, Event, Receipt, Received},
     },
+    store::{Batch, StoreError},
 };
 
 impl Groups {
@@ -28,23 +31,47 @@ impl Groups {
         let Some(Ok(mut inbox)) = self.inbox.as_ref().map(AsyncMutex::try_lock) else {
             return;
         };
-        let mut looks = time::interval(limits::GROUP_RETURN_LOOK);
+        let mut looks = time::interval(limits::GROUP_LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 received = inbox.recv() => match received {
-                    Some(Received { event, id, receipt }) => self.hear(event, id, receipt).await,
+                    Some(received) => self.hear(received).await,
                     None => return,
                 },
-                _ = looks.tick() => self.give_up(),
+                // While it is away, clients are told so when they ask for something.
+                _ = looks.tick() => drop(self.look_at_store().await),
             }
         }
     }
 
     /// Without `receipt.done()` it comes again: what the disk did not take.
-    async fn hear(self: &Arc<Self>, event: Event, id: redis::EntryId, receipt: Receipt) {
+    async fn hear(self: &Arc<Self>, received: Received) {
+        let Received { event, id, author, is_live, receipt } = received;
         let (change, heard) = match event {
-            Event::Message(message) => return self.hear_message(message, id, receipt),
+            Event::Message(message) if self.is_shared() => {
+                let number = Numbers::of(id);
+                let is_heard = self.hear_in_order(message, number, author, is_live).await;
+                self.heard.fetch_max(number, Ordering::Relaxed);
+                if is_heard {
+                    receipt.done();
+                }
+                return;
+            }
+            Event::Message(message) => return self.hear_message(message, receipt),
+            Event::Changed(change) => {
+                self.hear_change(change, id, author);
+                return receipt.done();
+            }
+            Event::ReadAgain => {
+                self.heard.fetch_max(Numbers::of(id), Ordering::Relaxed);
+                if self.read_again().await {
+                    receipt.done();
+                }
+                return;
+            }
+            // Nodes hear of those among the changes.
+            Event::MemberAdded(_) | Event::MemberRemoved(_) if author != Author::Other => return receipt.done(),
             Event::Notification(notification) => {
                 if !self.is_echo(&notification) {
                     self.show_notification(&notification);
@@ -72,28 +99,66 @@ impl Groups {
         receipt.done();
     }
 
-    /// A message that was sent elsewhere, or, where the stream orders them, by one of our clients: kept here as well, so that
-    /// history and resuming are the same on every instance.
-    fn hear_message(self: &Arc<Self>, message: GroupMessage, at: redis::EntryId, receipt: Receipt) {
+    /// A message as all nodes hear it. What a node has said is stored; what a service has, is stored by the first of them. False: it
+    /// has to come again, and what is behind it after it.
+    async fn hear_in_order(
+        self: &Arc<Self>,
+        message: GroupMessage,
+        number: u64,
+        author: Author,
+        is_live: bool,
+    ) -> bool {
+        let (channel, id) = (group_channel(&message.group_id), message.message_id.clone());
+        if self.deliveries.is_full(&channel) {
+            return false;
+        }
+        let json = to_json(&message);
+        match author {
+            Author::Node => {}
+            Author::Own => self.until_settled(&id).await,
+            Author::Other => {
+                let batch = repository::expect_new(Batch::new(), &id);
+                let batch = repository::put_message(batch, At::Number(number), &message, &json);
+                let found = match self.repository.commit(batch).await {
+                    Ok(_) => Ok(Some(number)),
+                    Err(StoreError::Changed) => self.repository.number(&id).await,
+                    Err(error) => Err(error),
+                };
+                match found {
+                    Ok(found) if found == Some(number) => {}
+                    // It stands in the stream twice.
+                    Ok(_) => return true,
+                    Err(error) => {
+                        self.not_stored(&error);
+                        return false;
+                    }
+                }
+            }
+        }
+        if is_live {
+            self.publish(channel, ClientId::new(&*message.sender_id), json.into(), self.entry_id(number));
+        }
+        true
+    }
+
+    /// A message that was sent elsewhere: kept here as well, so that history and resuming are the same on every instance.
+    fn hear_message(self: &Arc<Self>, message: GroupMessage, receipt: Receipt) {
         // Not done, it comes again, and what is behind it after it.
         if self.deliveries.is_full(&group_channel(&message.group_id)) {
             return;
         }
-        // Where the stream orders messages, that somebody is a member here may be read after the first of them: all are
-        // kept.
-        let is_kept = self.is_ordered() || self.membership.read().get(&message.group_id).is_some();
+        let is_kept = self.membership.read().get(&message.group_id).is_some();
         let (id, json) = (message.message_id.clone(), ByteString::from(to_json(&message)));
         // Noted before it is looked for: between the two it could have come to disk.
         match self.storing.lock().entry(id.clone()) {
             // On its way there, which may fail: it comes again.
-            Entry::Occupied(known) if known.get().is_written => return,
-            known => known.or_default().is_written = true,
+            Entry::Occupied(_) => return,
+            known => drop(known.or_default()),
         }
         let known = self.read(self.repository.find(&id));
         if known == Ok(None) && is_kept {
             let groups = Arc::clone(self);
-            let number = self.is_ordered().then(|| Numbers::of(at));
-            return self.store(&message, json, None, number, move |outcome| {
+            return self.store(&message, json, None, move |outcome| {
                 groups.settle(&id, &outcome);
                 if outcome.is_ok() {
                     receipt.done();

@@ -1,6 +1,6 @@
 //! Who is in which group (`docs/protocols/group.md §5, §6`).
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Delivery, Groups};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         membership::{GroupInfo, Member},
         message::group_channel,
         repository,
-        streams::Outgoing,
+        streams::{Change, Outgoing},
     },
     store::{Batch, Commit},
 };
@@ -28,21 +28,26 @@ impl Enrolment {
     }
 }
 
+fn users_of(enrolments: &[Enrolment]) -> Vec<String> {
+    enrolments.iter().map(|enrolment| enrolment.user.clone()).collect()
+}
+
 impl Groups {
     /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now. True: it
     /// was none before.
     pub fn admit(self: &Arc<Self>, group: &str, user: &str) -> Result<bool, Code> {
         let (mode, opens) = (self.settings.membership, self.settings.open_groups);
-        let enrols = self.membership.read().admit(group, user, mode, opens)?;
+        let enrols = self.known()?.admit(group, user, mode, opens)?;
         if enrols {
             // Not waited for: on disk it is before anything that the user says.
-            drop(self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, true), true)?);
+            let (_, commit) = self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, true), true)?;
+            self.see_to(group, user, commit);
         }
         Ok(enrols)
     }
 
     pub fn check_member(&self, group: &str, user: &str) -> Result<(), Code> {
-        let membership = self.membership.read();
+        let membership = self.known()?;
         match membership.get(group) {
             Some(group) if group.members.contains_key(user) => Ok(()),
             Some(_) => Err(Code::NotMember),
@@ -62,47 +67,74 @@ impl Groups {
         let info = |known: Option<&GroupInfo>| {
             let known = known.cloned().unwrap_or_else(|| GroupInfo { created_at: now, ..GroupInfo::default() });
             Some(GroupInfo {
-                name: name.unwrap_or(known.name),
-                owner_id: owner.unwrap_or(known.owner_id),
+                name: name.clone().unwrap_or(known.name),
+                owner_id: owner.clone().unwrap_or(known.owner_id),
                 // Whoever registers a group says who is in.
                 is_open: false,
                 ..known
             })
         };
-        let (_, outcome) = self.enrol(group, enrolments, info, true)?;
-        self.stored(outcome).await
+        self.check_room()?;
+        self.until_taken(group, &users_of(enrolments), || self.enrolled(group, enrolments, &info)).await.map(drop)
     }
 
     /// Adds members; how many were none before. They are on disk when this returns.
     pub async fn add(self: &Arc<Self>, group: &str, enrolments: &[Enrolment]) -> Result<usize, Code> {
-        let (added, outcome) = self.enrol(group, enrolments, |_| None, true)?;
-        self.stored(outcome).await?;
-        Ok(added)
+        self.check_room()?;
+        self.until_taken(group, &users_of(enrolments), || self.enrolled(group, enrolments, |_| None)).await
+    }
+
+    fn enrolled(
+        self: &Arc<Self>,
+        group: &str,
+        enrolments: &[Enrolment],
+        info: impl FnOnce(Option<&GroupInfo>) -> Option<GroupInfo>,
+    ) -> Result<(usize, Option<Commit>), Code> {
+        let (added, commit) = self.enrol(group, enrolments, info, true)?;
+        Ok((added, Some(commit)))
+    }
+
+    /// Adds a user to a group, which is made if there is none, unless it is a member.
+    pub(super) async fn add_once(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<(), Code> {
+        let users = [user.to_owned()];
+        let change = || {
+            if self.membership.read().member(group, user).is_some() {
+                return Ok(((), None));
+            }
+            let info = |known: Option<&GroupInfo>| self.new_group(known, is_ours);
+            let (_, commit) = self.enrol(group, &[Enrolment::of(user)], info, is_ours)?;
+            Ok(((), Some(commit)))
+        };
+        self.until_taken(group, &users, change).await
     }
 
     /// Removes members; how many there were. They are off the disk when this returns, and get nothing any more.
     pub async fn remove(self: &Arc<Self>, group: &str, users: &[String]) -> Result<usize, Code> {
         let mut removed = 0;
         for user in users {
-            if let Some(outcome) = self.expel(group, user, true)? {
-                self.stored(outcome).await?;
-                removed += 1;
-            }
+            removed += usize::from(self.remove_once(group, user, true).await?);
         }
         Ok(removed)
     }
 
+    /// Whether it was a member.
+    async fn remove_once(self: &Arc<Self>, group: &str, user: &String, is_ours: bool) -> Result<bool, Code> {
+        let change = || {
+            let commit = self.expel(group, user, is_ours)?;
+            Ok((commit.is_some(), commit))
+        };
+        self.until_taken(group, std::slice::from_ref(user), change).await
+    }
+
     /// Another instance has added a member.
     pub(super) async fn add_from_elsewhere(self: &Arc<Self>, group: &str, user: &str) -> Result<(), Code> {
-        let (_, outcome) = self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, false), false)?;
-        self.stored(outcome).await
+        self.add_once(group, user, false).await
     }
 
     /// Another instance has removed a member.
     pub(super) async fn remove_from_elsewhere(self: &Arc<Self>, group: &str, user: &str) -> Result<(), Code> {
-        match self.expel(group, user, false) {
-            Ok(Some(outcome)) => self.stored(outcome).await,
-            Ok(None) | Err(Code::NoGroup) => Ok(()),
+        match self.remove_once(group, &user.to_owned(), false).await {
+            Ok(_) | Err(Code::NoGroup) => Ok(()),
             Err(code) => Err(code),
         }
     }
@@ -137,27 +169,39 @@ impl Groups {
         let members = enrolments.iter().map(|Enrolment { user, name, avatar }| [&**user, &**name, &**avatar]);
         membership.reserve(group, written.as_ref(), members)?;
         let mut batch = Batch::new();
+        if self.is_shared() {
+            batch = repository::expect_group(batch, group, before.as_ref());
+            let users: HashSet<&str> = enrolments.iter().map(|enrolment| &*enrolment.user).collect();
+            let expect =
+                |batch, user: &str| repository::expect_member(batch, group, user, membership.member(group, user));
+            batch = users.into_iter().fold(batch, expect);
+        }
         if let Some(info) = &written {
             membership.put(group, info.clone());
             batch = repository::put_group(batch, group, info);
         }
         // Who they are, and the name and avatar of who was a member before.
-        let (mut enrolled, mut outgoing) = (Vec::new(), Vec::new());
+        let (mut enrolled, mut announced, mut members) = (Vec::new(), Vec::new(), Vec::new());
         for Enrolment { user, name, avatar } in enrolments {
             let known = membership.member(group, user).map(|member| (member.name.clone(), member.avatar.clone()));
             let (name, avatar) = (name.clone(), avatar.clone());
             membership.add(group, user, Member { name, avatar, joined_at: self.seconds(), joined_after, read: 0 });
             if let Some(member) = membership.member(group, user) {
                 batch = repository::put_member(batch, group, user, member);
+                if self.is_shared() {
+                    members.push((user.clone(), Some(member.clone())));
+                }
             }
             if known.is_none() && is_ours {
-                outgoing.extend(self.announce(group, user, true));
+                announced.extend(self.announce(group, user, true));
             }
             enrolled.push((user.clone(), known));
         }
         drop(membership);
         let count = enrolled.iter().filter(|(_, known)| known.is_none()).count();
         let group = group.to_owned();
+        let change = Change { group: group.clone(), info: written.clone(), members, read: None };
+        let outgoing = self.tell_nodes(&change).into_iter().chain(announced);
         let outcome = self.commit(batch, outgoing, move |groups, outcome| {
             if outcome.is_ok() {
                 for (user, _) in enrolled.into_iter().filter(|(_, known)| known.is_none()) {
@@ -190,8 +234,14 @@ impl Groups {
             return Ok(None);
         };
         drop(membership);
-        let outgoing = if is_ours { self.announce(group, user, false) } else { None };
-        let batch = repository::remove_member(Batch::new(), group, user);
+        let announced = if is_ours { self.announce(group, user, false) } else { None };
+        let mut batch = Batch::new();
+        if self.is_shared() {
+            batch = repository::expect_member(batch, group, user, Some(&member));
+        }
+        let batch = repository::remove_member(batch, group, user);
+        let change = Change { group: group.to_owned(), members: vec![(user.to_owned(), None)], ..Change::default() };
+        let outgoing = self.tell_nodes(&change).into_iter().chain(announced);
         let (group, user) = (group.to_owned(), user.to_owned());
         let outcome = self.commit(batch, outgoing, move |groups, outcome| {
             if outcome.is_ok() {

@@ -17,11 +17,16 @@ use crate::{
         repository::{Repository, StoredNotification},
         streams::{Outgoing, VerifyProgress},
     },
+    store::{Batch, StoreError},
 };
 
 impl Groups {
     /// Keeps a notification as unread and sends it, on every instance. False: the user has it already.
     pub async fn notify(self: &Arc<Self>, notification: Notification) -> Result<bool, Code> {
+        if self.is_shared() {
+            self.check_room()?;
+            return self.store_notification_once(&notification, true).await;
+        }
         let outgoing = self.bus.as_ref().map(|bus| bus.notification(&notification)).transpose();
         let outgoing = outgoing.map_err(|_| Code::NotStored)?;
         // Before it can come back.
@@ -55,15 +60,39 @@ impl Groups {
         new: &Notification,
         outgoing: Option<Outgoing>,
     ) -> Result<bool, Code> {
+        if self.is_shared() {
+            return self.store_notification_once(new, false).await;
+        }
         // One at a time: of two who bring it, the other finds it on disk, or stores it when the first could not.
         let turn = self.notifying.lock([&*new.user_id, "\0", &*new.notification_id].concat().into()).await;
-        if self.read(self.repository.has_notification(&new.user_id, &new.notification_id))? {
+        if self.read(self.repository.has_notification(&new.user_id, &new.notification_id).await)? {
             return Ok(false);
         }
         let until = self.too_old_at();
         let put = |batch, number| Repository::put_notification(batch, number, new, until);
         self.stored(self.commit_numbered(put, outgoing, move |_, _, _| drop(turn))).await?;
         Ok(true)
+    }
+
+    /// The same in the store of all nodes; one that is `told` comes to its user by the stream, at each of them.
+    async fn store_notification_once(self: &Arc<Self>, new: &Notification, told: bool) -> Result<bool, Code> {
+        let until = self.too_old_at();
+        for _ in 0..limits::GROUP_TRIES {
+            let outgoing = self.bus.as_ref().filter(|_| told).and_then(|bus| bus.notification(new).ok());
+            let (number, _) = self.numbers.lock().give(self.clock.now(), Batch::new());
+            let batch = Repository::expect_no_notification(Batch::new(), number, new);
+            let batch = Repository::put_notification(batch, number, new, until);
+            match self.commit(batch, outgoing, |_, _| {}).await {
+                Ok(_) => return Ok(true),
+                // Another node has given the number to another one.
+                Err(StoreError::Changed) => {}
+                Err(error) => return Err(self.not_stored(&error)),
+            }
+            if self.read(self.repository.has_notification(&new.user_id, &new.notification_id).await)? {
+                return Ok(false);
+            }
+        }
+        Err(Code::Busy)
     }
 
     /// Sends a notification to the connections of its user here.

@@ -1,7 +1,10 @@
 //! A message is stored (`docs/protocols/group.md §6`): known already? A number, its rows, and after the commit the ack and
 //! the channel.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytestring::ByteString;
 
@@ -18,10 +21,10 @@ use crate::{
         code::Code,
         message::{GroupMessage, NEW_MESSAGE, digest, group_channel, message_id, to_json, uuid},
         reply::ReplyTo,
-        repository::{self, Numbers},
+        repository::{self, At, Numbers},
         streams::Outgoing,
     },
-    store::StoreError,
+    store::{Batch, StoreError},
 };
 
 const DAY_MILLIS: u64 = 24 * 3_600 * 1_000;
@@ -38,19 +41,18 @@ pub enum Sent {
 impl Groups {
     /// Stores a message of `message.sender_id`, who is answered when that is done. `data` is how the client wrote it: the
     /// same again within a day is the same message (§6, dedupe).
-    pub fn send(self: &Arc<Self>, mut message: GroupMessage, data: &str, answer: AnswerTo) -> Result<Sent, Code> {
+    pub fn send(self: &Arc<Self>, mut message: GroupMessage, data: &str, mut answer: AnswerTo) -> Result<Sent, Code> {
+        self.check_room()?;
         if self.deliveries.is_full(&group_channel(&message.group_id)) {
             return Err(Code::NotStored);
         }
         if let Some(sender) = self.membership.read().member(&message.group_id, &message.sender_id) {
             (message.sender_name, message.sender_avatar) = (sender.name.clone(), sender.avatar.clone());
         }
-        let bus = self.bus.as_ref();
-        if bus.is_some_and(|bus| bus.is_ordered() && !bus.is_up()) {
-            return Err(Code::NotStored);
-        }
         message.created_at = self.seconds();
         let is_fast = self.settings.ack_mode == AckMode::Fast;
+        // By which it may be known.
+        let mut names = Vec::new();
         let id = {
             let mut storing = self.storing.lock();
             let id = if answer.id.is_empty() {
@@ -72,29 +74,34 @@ impl Groups {
                         return Ok(Sent::Later);
                     }
                 }
-                if let Some(known) = self.read(self.known(&ids, &digest))? {
+                if !self.is_shared()
+                    && let Some(known) = self.read(self.sent_before(&ids, &digest))?
+                {
                     return Ok(Sent::Now(known));
                 }
+                names = ids.to_vec();
                 let [_, today] = ids;
                 today
             };
             if storing.len().max(self.answering.load(Ordering::Relaxed)) >= limits::GROUP_OUTSTANDING {
                 return Err(Code::NotStored);
             }
+            let _charge = answer.charge.take_if(|_| is_fast);
             let waiting = if is_fast { Vec::new() } else { vec![answer] };
             self.answering.fetch_add(waiting.len(), Ordering::Relaxed);
-            let since = self.clock.uptime();
-            storing.insert(id.clone(), Storing { waiting, is_written: !self.is_ordered(), since });
+            storing.insert(id.clone(), Storing { waiting, _charge });
             id
         };
         message.message_id.clone_from(&id);
+        if self.is_shared() {
+            self.store_once(message, names);
+            return Ok(if is_fast { Sent::Now(id) } else { Sent::Later });
+        }
         let json = ByteString::from(to_json(&message));
-        match bus.map(|bus| bus.message(json.to_string(), &id)).transpose() {
-            // It is stored when it comes back, in the order that it has then.
-            Ok(Some(outgoing)) if self.is_ordered() => outgoing.send(),
+        match self.bus.as_ref().map(|bus| bus.message(json.to_string(), &id)).transpose() {
             Ok(outgoing) => {
                 let (groups, id) = (Arc::clone(self), id.clone());
-                self.store(&message, json, outgoing, None, move |outcome| groups.settle(&id, &outcome));
+                self.store(&message, json, outgoing, move |outcome| groups.settle(&id, &outcome));
             }
             Err(error) => {
                 if let Some(more) = self.warning.allows(&self.clock) {
@@ -107,11 +114,10 @@ impl Groups {
     }
 
     /// Which of these ids is that of a message of the last 24 hours, if one is.
-    fn known(&self, ids: &[String], digest: &[u8; 32]) -> Result<Option<String>, StoreError> {
-        let now = self.clock.now().millis();
+    fn sent_before(&self, ids: &[String], digest: &[u8; 32]) -> Result<Option<String>, StoreError> {
         for id in ids {
             if let Some((number, _)) = self.repository.find(id)?
-                && now.saturating_sub(Numbers::time_of(number).millis()) < limits::GROUP_SEEN.as_millis() as u64
+                && self.is_recent(number)
             {
                 return Ok(Some(id.clone()));
             }
@@ -119,38 +125,83 @@ impl Groups {
         self.repository.seen(digest)
     }
 
-    /// Writes a message, under a new number or one that it has, and publishes it after the commit; `done` comes before that, so that its sender knows by its id what
-    /// then comes to it as to the others.
+    fn is_recent(&self, number: u64) -> bool {
+        let age = self.clock.now().millis().saturating_sub(Numbers::time_of(number).millis());
+        age < limits::GROUP_SEEN.as_millis() as u64
+    }
+
+    /// Writes a message into the store of all nodes and appends it to their stream, by which it comes to the channel at each of
+    /// them, unless one of `names` says that it is there.
+    fn store_once(self: &Arc<Self>, message: GroupMessage, names: Vec<String>) {
+        let (came, id, json) = (self.clock.uptime(), message.message_id.clone(), to_json(&message));
+        // Nothing waits for a place in the batch.
+        let outgoing = self.bus.as_ref().and_then(|bus| bus.message(json.clone(), &id).ok());
+        let batch = names.iter().fold(Batch::new(), |batch, name| repository::expect_new(batch, name));
+        let batch = repository::put_message(batch, At::Place, &message, &json);
+        drop(self.commit(batch, outgoing, move |groups, outcome| {
+            if outcome == Err(&StoreError::Changed) {
+                return groups.find_sent(message, names);
+            }
+            if outcome.is_ok() {
+                groups.count_stored(came);
+            }
+            groups.settle(&id, &outcome.map_err(|error| groups.not_stored(error)));
+        }));
+    }
+
+    /// A message is known by one of `names`, unless that is too old.
+    fn find_sent(self: &Arc<Self>, message: GroupMessage, names: Vec<String>) {
+        let (groups, asked) = (Arc::clone(self), names.clone());
+        self.repository.find_all(&asked, move |found| {
+            let id = message.message_id.clone();
+            let is_recent =
+                |found: &Option<(u64, String)>| found.as_ref().is_some_and(|(number, _)| groups.is_recent(*number));
+            let known = found.map(|found| found.iter().position(is_recent).and_then(|at| names.get(at)));
+            match known {
+                Ok(Some(known)) => groups.settle_as(&id, known, &Ok(())),
+                Ok(None) if names.len() > 1 => groups.store_once(message, vec![id]),
+                Ok(None) => groups.settle(&id, &Err(Code::NotStored)),
+                Err(error) => groups.settle(&id, &Err(groups.not_stored(&error))),
+            }
+        });
+    }
+
+    fn count_stored(&self, came: Duration) {
+        let took = self.clock.uptime().saturating_sub(came);
+        self.counters.count(|figures| {
+            figures.stored += 1;
+            figures.storing += took;
+        });
+    }
+
+    /// Writes a message under a new number and publishes it after the commit; `done` comes before that, so that its sender knows by
+    /// its id what then comes to it as to the others.
     pub(super) fn store(
         self: &Arc<Self>,
         message: &GroupMessage,
         json: ByteString,
         outgoing: Option<Outgoing>,
-        number: Option<u64>,
         done: impl FnOnce(Result<(), Code>) + Send + 'static,
     ) {
         let (came, channel, sender) =
             (self.clock.uptime(), group_channel(&message.group_id), ClientId::new(&*message.sender_id));
         let content = json.clone();
-        let put = |batch, number| repository::put_message(batch, number, message, &json);
+        let put = |batch, number| repository::put_message(batch, At::Number(number), message, &json);
         let then = move |groups: &Arc<Self>, number, outcome: Result<(), &StoreError>| {
             let outcome = outcome.map_err(|error| groups.not_stored(error));
             let is_stored = outcome.is_ok();
             done(outcome);
             if is_stored {
-                let took = groups.clock.uptime().saturating_sub(came);
-                groups.counters.count(|figures| {
-                    figures.stored += 1;
-                    figures.storing += took;
-                });
-                let id = EntryId::Frame { connection: groups.publisher, msg_serial: number };
-                groups.publish(channel, sender, content, id);
+                groups.count_stored(came);
+                groups.publish(channel, sender, content, groups.entry_id(number));
             }
         };
-        drop(match number {
-            None => self.commit_numbered(put, outgoing, then),
-            Some(number) => self.commit_at(number, put, then),
-        });
+        drop(self.commit_numbered(put, outgoing, then));
+    }
+
+    /// Names a message among the entries of its channel, and tells its number.
+    pub(super) const fn entry_id(&self, number: u64) -> EntryId {
+        EntryId::Frame { connection: self.publisher, msg_serial: number }
     }
 
     /// Brings the JSON of a message to the channel of its group.
@@ -161,40 +212,30 @@ impl Groups {
 
     /// A message is on disk, or is not: answers those who have sent it.
     pub(super) fn settle(&self, id: &str, outcome: &Result<(), Code>) {
+        self.settle_as(id, id, outcome);
+    }
+
+    /// The same of one that is known by the id `known`.
+    fn settle_as(&self, id: &str, known: &str, outcome: &Result<(), Code>) {
         let settled = self.storing.lock().remove(id).unwrap_or_default();
-        self.answer_all(id, &settled, outcome);
-    }
-
-    /// Refuses what the stream has not given back in time: Redis may have lost it. If it comes all the same it is
-    /// stored, and whoever sends it again with its id is then told so.
-    pub(super) fn give_up(&self) {
-        let now = self.clock.uptime();
-        let is_lost =
-            |storing: &Storing| !storing.is_written && now.saturating_sub(storing.since) >= limits::GROUP_RETURN;
-        let lost: Vec<(String, Storing)> = self.storing.lock().extract_if(|_, storing| is_lost(storing)).collect();
-        if !lost.is_empty() {
-            tracing::warn!(messages = lost.len(), "group messages are refused: the stream has not given them back");
-        }
-        for (id, settled) in &lost {
-            self.answer_all(id, settled, &Err(Code::NotStored));
-        }
-    }
-
-    fn answer_all(&self, id: &str, settled: &Storing, outcome: &Result<(), Code>) {
         self.answering.fetch_sub(settled.waiting.len(), Ordering::Relaxed);
         for answer in &settled.waiting {
-            self.answer(answer, id, outcome);
+            self.answer(answer, known, outcome);
+        }
+        if let Some(nodes) = &self.nodes {
+            nodes.note_settled();
         }
     }
 
     /// Acknowledges `about`, or says why not.
-    pub fn answer(&self, AnswerTo { handle, id }: &AnswerTo, about: &str, outcome: &Result<(), Code>) {
+    pub fn answer(&self, AnswerTo { handle, id, .. }: &AnswerTo, about: &str, outcome: &Result<(), Code>) {
         let reply = ReplyTo { id, now: self.clock.now() };
         handle.send(match outcome {
             Ok(()) => vec![reply.ack(about, true)],
             Err(code) => {
                 self.counters.refused(code);
-                vec![reply.error(code, None), reply.ack(id, false)]
+                let failed = code.is_failure().then(|| reply.ack(id, false));
+                [reply.error(code, None)].into_iter().chain(failed).collect()
             }
         });
     }

@@ -6,17 +6,20 @@ use actix::{AsyncContext as _, Context};
 
 use super::*;
 use crate::{
-    actors::fanout::{Hub, HubHandle},
+    actors::{
+        accounts::{Account, Kind},
+        fanout::{Hub, HubHandle},
+    },
     config::Config,
     core::command::HubId,
-    ids::SessionId,
+    ids::{NodeId, SessionId},
     limits,
     older::group::{
         message::{GroupMessage, digest, to_json},
         repository::StoredMessage,
-        streams::{self, Event, Member, Receipt},
+        streams::{self, Author, Event, Receipt},
     },
-    store::{Committed, Done, Row, Scheduled, faulty::FaultyDisk},
+    store::{Claims, Committed, Done, Row, Scheduled, Store, faulty::FaultyDisk},
 };
 
 /// A disk whose lists wait until they are let go on.
@@ -68,7 +71,9 @@ async fn reads_do_not_hold_up_their_worker() {
     let (let_go, go_on) = mpsc::channel();
     let store = Arc::new(SlowStore { is_slow: false.into(), asked, go_on: Mutex::new(go_on) });
     let settings = Config::defaults().unwrap().group;
-    let groups = Groups::open(&settings, Arc::clone(&store) as Arc<_>, Clock::system(), None).unwrap();
+    let groups =
+        Groups::open(&settings, Place { store: Arc::clone(&store) as Arc<_>, claims: None }, Clock::system(), None)
+            .unwrap();
     groups.make("g", None, None, &[Enrolment { user: "7".into(), ..Enrolment::default() }]).await.unwrap();
     store.is_slow.store(true, Ordering::Relaxed);
     let (one, other) = (Arc::clone(&groups), Arc::clone(&groups));
@@ -89,7 +94,7 @@ async fn reads_do_not_hold_up_their_worker() {
 fn answer_to(id: &str) -> AnswerTo {
     // An actor that is never started: nobody takes what is sent to it.
     let hub = HubHandle::new(HubId(0), Context::<Hub>::new().address());
-    AnswerTo { handle: TransportHandle { hub, session: SessionId::from_number(1) }, id: id.into() }
+    AnswerTo { handle: TransportHandle { hub, session: SessionId::from_number(1) }, id: id.into(), charge: None }
 }
 
 fn said(content: &str) -> GroupMessage {
@@ -104,7 +109,7 @@ fn said(content: &str) -> GroupMessage {
 
 fn open_on(store: &Arc<dyn Store>, clock: &Clock) -> Arc<Groups> {
     let settings = Config::defaults().unwrap().group;
-    Groups::open(&settings, Arc::clone(store), clock.clone(), None).unwrap()
+    Groups::open(&settings, Place { store: Arc::clone(store), claims: None }, clock.clone(), None).unwrap()
 }
 
 fn ids(messages: &[StoredMessage]) -> Vec<String> {
@@ -186,59 +191,63 @@ async fn the_same_again_is_known_for_a_day() {
     assert_eq!(groups.before("g", u64::MAX, 10).unwrap().len(), 3);
 }
 
-/// Groups whose messages are those of a stream, of a Redis that is not there, and where its events are put.
-fn open_ordered(store: &Arc<dyn Store>, clock: &Clock) -> (Arc<Groups>, tokio::sync::mpsc::Sender<Received>) {
+/// Groups of a node whose Redis is not there, and where what it hears is put.
+fn open_shared(store: &Arc<dyn Store>, clock: &Clock) -> (Arc<Groups>, tokio::sync::mpsc::Sender<Received>) {
     let redis = crate::engines::redis::Settings::at("127.0.0.1:1", String::new().into(), 0);
-    let ordered = streams::Settings { is_ordered: true, ..streams::Settings::new(redis) };
-    let bus = Bus::start(ordered, clock.clone(), None, tokio::sync::mpsc::channel(1).0).unwrap();
+    let shared = streams::Settings { is_shared: true, ..streams::Settings::new(redis) };
+    let bus = Bus::start(shared, clock.clone(), None, tokio::sync::mpsc::channel(1).0).unwrap();
     let (events, inbox) = tokio::sync::mpsc::channel(8);
     let settings = Config::defaults().unwrap().group;
-    (Groups::open(&settings, Arc::clone(store), clock.clone(), Some((bus, inbox))).unwrap(), events)
+    let claims = Claims::new(NodeId::random(), Vec::new, Duration::from_secs(15), clock.clone());
+    let place = Place { store: Arc::clone(store), claims: Some(claims) };
+    (Groups::open(&settings, place, clock.clone(), Some((bus, inbox))).unwrap(), events)
 }
 
-/// A node may read the first message of a group before it reads that somebody has joined: it has it in its history all
-/// the same.
+/// What a service says is stored by the first node that hears it, also where nobody is known to be a member; the same id again is
+/// the same message.
 #[tokio::test]
-async fn the_first_message_of_a_group_is_kept_where_its_members_are_not_known_yet() {
+async fn what_a_service_says_is_stored_once() {
     let store = FaultyDisk::default().store();
-    let (groups, events) = open_ordered(&store, &Clock::system());
-    let listening = tokio::spawn({
-        let groups = Arc::clone(&groups);
-        async move { groups.listen().await }
-    });
+    let nodes = [open_shared(&store, &Clock::system()), open_shared(&store, &Clock::system())];
     let mut sequence = 0;
-    let mut hear = async |event| {
-        let (receipt, done) = Receipt::new();
+    for id in ["m1", "m2", "m1"] {
         sequence += 1;
-        let id = crate::engines::redis::EntryId { millis: 1_700_000_000_000, sequence };
-        events.send(Received { event, id, receipt }).await.unwrap();
-        done.await.unwrap();
-    };
-    hear(Event::Message(GroupMessage { message_id: "m1".into(), ..said("first") })).await;
-    hear(Event::MemberAdded(Member { group_id: "g".into(), user_id: "7".into() })).await;
-    assert_eq!(ids(&groups.before("g", u64::MAX, 10).unwrap()), ["m1"]);
-    listening.abort();
+        for (groups, events) in &nodes {
+            let listening = tokio::spawn({
+                let groups = Arc::clone(groups);
+                async move { groups.listen().await }
+            });
+            let (receipt, done) = Receipt::new();
+            let event = Event::Message(GroupMessage { message_id: id.into(), ..said("hi") });
+            let at = crate::engines::redis::EntryId { millis: 1_700_000_000_000, sequence };
+            let (author, is_live) = (Author::Other, true);
+            events.send(Received { event, id: at, author, is_live, receipt }).await.unwrap();
+            done.await.unwrap();
+            listening.abort();
+            assert_eq!(groups.deliveries.waiting(), sequence.min(2) as usize, "each comes once to each node");
+        }
+    }
+    assert_eq!(ids(&nodes[0].0.before("g", u64::MAX, 10).unwrap()), ["m2", "m1"]);
 }
 
-/// Redis may lose a message before it is read: its sender is told so in time, and can send it again.
+/// Who waits for the store pays for that, and it is given back.
 #[tokio::test]
-async fn what_the_stream_does_not_give_back_is_refused_in_time() {
-    let store = FaultyDisk::default().store();
-    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
-    let (groups, _events) = open_ordered(&store, &clock);
-    let put = |id: &str, is_written| {
-        let storing = Storing { waiting: vec![answer_to("c-1")], is_written, since: groups.clock.uptime() };
-        groups.answering.fetch_add(1, Ordering::Relaxed);
-        groups.storing.lock().insert(id.to_owned(), storing);
-    };
-    put("old", false);
-    put("written", true);
-    clock.advance(limits::GROUP_RETURN);
-    put("young", false);
-    groups.give_up();
-    let mut left: Vec<String> = groups.storing.lock().keys().cloned().collect();
-    left.sort_unstable();
-    assert_eq!((left, groups.answering.load(Ordering::Relaxed)), (vec!["written".to_owned(), "young".to_owned()], 2));
+async fn what_is_on_its_way_to_the_store_is_paid_for() {
+    let disk = FaultyDisk::default();
+    let store = disk.store();
+    let groups = open_on(&store, &Clock::system());
+    groups.make("g", None, None, &[Enrolment { user: "7".into(), ..Enrolment::default() }]).await.unwrap();
+    let account = Account::server(1 << 20);
+    disk.hold();
+    for id in ["c-1", "c-2"] {
+        let charge = Some(account.charge(Kind::Inbound, 1_000).unwrap());
+        let answer = AnswerTo { charge, ..answer_to(id) };
+        assert_eq!(groups.send(said(id), "{}", answer), Ok(Sent::Later));
+    }
+    assert_eq!(account.kept(), 2_000);
+    disk.release();
+    store.commit(Batch::new()).await.unwrap();
+    assert_eq!(account.kept(), 0);
 }
 
 /// The same message again and again while it is not on disk: those who wait are counted.

@@ -12,12 +12,12 @@ use crate::{
     ids::Timestamp,
     limits,
     older::group::message::{Notification, to_json},
-    store::{Batch, NumberKey, StoreError},
+    store::{Batch, NumberKey, Read, StoreError},
 };
 
-const NOTICES: &str = "group notices";
-const UNREAD: &str = "group unread";
-const IDS: &str = "group notice ids";
+pub(super) const NOTICES: &str = "group notices";
+pub(super) const UNREAD: &str = "group unread";
+pub(super) const IDS: &str = "group notice ids";
 pub(super) const DUE: &str = "group notices due";
 
 /// A notification as it is kept.
@@ -43,9 +43,15 @@ impl Repository {
         }
     }
 
+    /// Only if the user has none of this id, and none has the number.
+    pub fn expect_no_notification(batch: Batch, number: u64, new: &Notification) -> Batch {
+        let id = join(&new.user_id, &new.notification_id);
+        batch.expect(IDS, id, None).expect(NOTICES, back_key(&new.user_id, number), None)
+    }
+
     /// Whether the user has it.
-    pub fn has_notification(&self, user: &str, id: &str) -> Result<bool, StoreError> {
-        Ok(self.get(IDS, &join(user, id))?.is_some())
+    pub async fn has_notification(&self, user: &str, id: &str) -> Result<bool, StoreError> {
+        Ok(self.read_one(Read::get(IDS, join(user, id))).await?.value()?.is_some())
     }
 
     /// A page of a user's notifications, the newest first, and how many there are.

@@ -2,6 +2,8 @@
 
 use std::sync::mpsc;
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::{older::group::message::Notification, store::faulty::FaultyDisk};
 
@@ -29,7 +31,7 @@ impl Room {
             created_at: created,
             ..GroupMessage::default()
         };
-        self.commit(put_message(Batch::new(), number, &message, &to_json(&message)));
+        self.commit(put_message(Batch::new(), At::Number(number), &message, &to_json(&message)));
     }
 }
 
@@ -113,7 +115,7 @@ fn what_is_due_goes() {
     assert!(repository.sweep_due(at(50)).unwrap().is_none());
     assert_eq!(repository.seen(&digest), Ok(None));
     assert_eq!(repository.unread_notifications("u"), Ok(1));
-    assert_eq!(repository.has_notification("u", "old"), Ok(false));
+    assert_eq!(repository.has_notification("u", "old").now_or_never(), Some(Ok(false)));
     let (page, total) = repository.notifications("u", 0, 10).unwrap();
     assert_eq!((page[0].notification.notification_id.as_str(), total), ("new", 1));
 }

@@ -18,12 +18,12 @@ use tokio::{
 
 use crate::{
     clock::{Clock, OncePerSecond},
-    engines::redis::{self, EntryId, Redis, RedisError},
+    engines::redis::{self, Redis, RedisError},
     older::group::{
-        message::{Notification, uuid},
+        message::{Notification, to_json, uuid},
         streams::{
             consumers::{Consumers, Positions},
-            event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS, Received},
+            event::{CHANGES, Change, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS, Received},
             presence::{Presence, Status},
             queue::{Outgoing, Queue, QueueFull},
         },
@@ -41,14 +41,15 @@ pub struct Settings {
     pub lease: Duration,
     /// What an instance took to do once and has not done after so long, another takes over.
     pub claim_after: Duration,
-    /// Messages come back to the instance that wrote them: all take them in the order of the stream.
-    pub is_ordered: bool,
+    /// Instances are nodes with one store, on the Redis of the streams: what they say is appended with its rows, and comes back to
+    /// the one that wrote it, so all have the order of the stream.
+    pub is_shared: bool,
 }
 
 impl Settings {
     /// With a lease of 15 s, and 30 s to store a notification.
     pub const fn new(redis: redis::Settings) -> Self {
-        Self { redis, lease: Duration::from_secs(15), claim_after: Duration::from_secs(30), is_ordered: false }
+        Self { redis, lease: Duration::from_secs(15), claim_after: Duration::from_secs(30), is_shared: false }
     }
 }
 
@@ -73,7 +74,7 @@ pub struct Instance {
     pub clock: Clock,
     pub lease: Duration,
     pub claim_after: Duration,
-    pub is_ordered: bool,
+    pub is_shared: bool,
     pub counts: Counts,
     pub warning: OncePerSecond,
 }
@@ -101,7 +102,6 @@ struct Inner {
     queue: Arc<Queue>,
     presence: Arc<Presence>,
     is_reading: watch::Receiver<bool>,
-    began: EntryId,
     /// Aborted when it is dropped.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -111,20 +111,21 @@ impl Bus {
     /// one stream in its order; while it is full, reading waits.
     ///
     /// With a store, what was not published when the last process ended is published now, and reading goes
-    /// on where it was.
+    /// on where it was. The store of all nodes need not be there, either.
     pub fn start(
         settings: Settings,
         clock: Clock,
         store: Option<Arc<dyn Store>>,
         inbox: mpsc::Sender<Received>,
     ) -> Result<Self, StoreError> {
-        let queue = Queue::load(store.clone())?;
-        let positions = Positions::load(store)?;
-        let Settings { redis, lease, claim_after, is_ordered } = settings;
-        let began = positions.get(MESSAGES).unwrap_or(EntryId::ZERO);
+        let Settings { redis, lease, claim_after, is_shared } = settings;
+        let name = uuid();
+        let (queue, positions) = match is_shared {
+            true => (Queue::beside_rows(name.clone())?, Positions::of_nodes(store)),
+            false => (Queue::load(store.clone())?, Positions::load(store)?),
+        };
         let (redis, counts, warning) = (Redis::start(redis), Counts::default(), OncePerSecond::default());
-        let instance =
-            Arc::new(Instance { name: uuid(), redis, clock, lease, claim_after, is_ordered, counts, warning });
+        let instance = Arc::new(Instance { name, redis, clock, lease, claim_after, is_shared, counts, warning });
         let presence = Presence::new(Arc::clone(&instance));
         let (reading, is_reading) = watch::channel(false);
         let consumers = Consumers { instance: Arc::clone(&instance), inbox, is_reading: reading };
@@ -132,22 +133,12 @@ impl Bus {
         consumers.start(positions, &mut tasks);
         tasks.spawn(Arc::clone(&presence).run_for_ever());
         tasks.spawn(Arc::clone(&queue).run(Arc::clone(&instance)));
-        Ok(Self(Arc::new(Inner { instance, queue, presence, is_reading, began, tasks: Mutex::new(tasks) })))
+        Ok(Self(Arc::new(Inner { instance, queue, presence, is_reading, tasks: Mutex::new(tasks) })))
     }
 
     /// What marks the entries of this instance.
     pub fn origin(&self) -> &str {
         &self.0.instance.name
-    }
-
-    /// Whether messages are those of the stream, in its order, also those that are written here.
-    pub fn is_ordered(&self) -> bool {
-        self.0.instance.is_ordered
-    }
-
-    /// The last message that an earlier process has taken from the stream.
-    pub fn began(&self) -> EntryId {
-        self.0.began
     }
 
     /// A message for the other instances and services; `payload` is the data of its `new_message` as JSON. This and the
@@ -165,6 +156,11 @@ impl Bus {
     /// Says to the others that a user is no member of a group any more.
     pub fn member_removed(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
         self.member(MEMBERS_REMOVED, group_id, user_id)
+    }
+
+    /// Says to the other nodes what rows of a group are from now on.
+    pub fn changed(&self, change: &Change) -> Result<Outgoing, QueueFull> {
+        Queue::prepare(&self.0.queue, CHANGES, uuid(), to_json(change))
     }
 
     fn member(&self, stream: &'static str, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {

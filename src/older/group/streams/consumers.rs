@@ -18,8 +18,8 @@ use crate::{
         bus::{Counts, Instance, PAUSE},
         duplicates::{Duplicates, Mark},
         event::{
-            Entry, Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS, PUSHED_NOTIFICATIONS,
-            Receipt, Received, VERIFY_PROGRESS,
+            Author, CHANGES, Entry, Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS,
+            PUSHED_NOTIFICATIONS, Receipt, Received, VERIFY_PROGRESS,
         },
     },
 };
@@ -30,8 +30,8 @@ mod once;
 pub use every::Positions;
 
 /// What every instance reads.
-pub const STREAMS: [&str; 6] =
-    [MESSAGES, NOTIFICATIONS, PUSHED_NOTIFICATIONS, MEMBERS_ADDED, MEMBERS_REMOVED, VERIFY_PROGRESS];
+pub const STREAMS: [&str; 7] =
+    [MESSAGES, NOTIFICATIONS, PUSHED_NOTIFICATIONS, MEMBERS_ADDED, MEMBERS_REMOVED, VERIFY_PROGRESS, CHANGES];
 /// What must be done once over all instances.
 const ONCE: [&str; 2] = [NOTIFICATIONS, PUSHED_NOTIFICATIONS];
 /// What both consumers need. They go by the name of the instance.
@@ -53,6 +53,7 @@ struct Handed {
     /// Resolves when the event is done with, fails when it is not. None: there is nothing to be done.
     event: Option<oneshot::Receiver<()>>,
     mark: Option<Mark>,
+    author: Author,
 }
 
 impl Handed {
@@ -74,11 +75,12 @@ impl Consumers {
     }
 
     /// Hands over what was read; what is not understood, or was seen before, is done. Without `duplicates` these are
-    /// notifications to be stored.
+    /// notifications to be stored. Messages up to `began` are not live.
     async fn hand_over(
         &self,
         read: redis::Read,
         mut duplicates: Option<&mut Duplicates>,
+        began: EntryId,
     ) -> Result<Vec<Handed>, InboxGone> {
         let mut handed = Vec::new();
         for (name, entries) in read {
@@ -86,11 +88,14 @@ impl Consumers {
                 continue;
             };
             for entry in entries {
-                let mut one = Handed { stream, id: entry.id, event: None, mark: None };
+                let mut one = Handed { stream, id: entry.id, event: None, mark: None, author: Author::Other };
                 match self.understand(stream, entry, duplicates.as_deref_mut()) {
-                    Ok(Some((event, mark))) => {
+                    Ok(Some((event, author, mark))) => {
                         let (receipt, done) = Receipt::new();
-                        self.inbox.send(Received { event, id: one.id, receipt }).await.map_err(|_| InboxGone)?;
+                        let is_live = one.id > began || stream != MESSAGES;
+                        let received = Received { event, id: one.id, author, is_live, receipt };
+                        self.inbox.send(received).await.map_err(|_| InboxGone)?;
+                        one.author = author;
                         Counts::bump(&self.instance.counts.received, 1);
                         (one.event, one.mark) = (Some(done), mark);
                     }
@@ -111,17 +116,22 @@ impl Consumers {
         stream: &str,
         entry: redis::Entry,
         duplicates: Option<&mut Duplicates>,
-    ) -> Result<Option<(Event, Option<Mark>)>, Malformed> {
+    ) -> Result<Option<(Event, Author, Option<Mark>)>, Malformed> {
         let written = entry.id.millis / 1_000;
         let entry = Entry::decode(entry.fields)?;
-        let comes_back = self.instance.is_ordered && stream == MESSAGES;
-        if !comes_back && entry.origin() == Some(&*self.instance.name) {
-            return Ok(None);
-        }
+        let is_own = entry.origin() == Some(&*self.instance.name);
+        let author = match (is_own, self.instance.is_shared && entry.is_kept()) {
+            (true, true) => Author::Own,
+            (false, true) => Author::Node,
+            (true, false) => return Ok(None),
+            (false, false) => Author::Other,
+        };
         let event = Event::read(stream, &entry, written)?;
         Ok(match (duplicates, event) {
-            (Some(duplicates), event) => duplicates.take(stream, &entry).map(|mark| (event, Some(mark))),
-            (None, Event::Notification(it)) => Some((Event::StoreNotification(it), None)),
+            (Some(duplicates), event) => duplicates.take(stream, &entry).map(|mark| (event, author, Some(mark))),
+            (None, Event::Notification(it)) if author == Author::Other => {
+                Some((Event::StoreNotification(it), author, None))
+            }
             (None, _) => None,
         })
     }

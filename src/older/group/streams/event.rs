@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     engines::redis::EntryId,
     older::group::{
-        membership::{is_group, is_user},
+        membership::{GroupInfo, Member as MemberInfo, is_group, is_user},
         message::{GroupMessage, Notification, seconds, text},
     },
 };
@@ -21,6 +21,8 @@ pub const PUSHED_NOTIFICATIONS: &str = "notification:push";
 pub const MEMBERS_ADDED: &str = "chat.group.member.added";
 pub const MEMBERS_REMOVED: &str = "chat.group.member.removed";
 pub const VERIFY_PROGRESS: &str = "verify:progress";
+/// What the nodes of a cluster tell each other of groups; no other service's.
+pub const CHANGES: &str = "broker:groups";
 
 const UUID: &str = "_watermill_message_uuid";
 const METADATA: &str = "metadata";
@@ -28,6 +30,8 @@ const PAYLOAD: &str = "payload";
 
 /// In the metadata: the instance that wrote the entry, so that it can skip its own.
 pub const ORIGIN: &str = "origin";
+/// There as well: the rows of what it says were written with the entry, into the store that all nodes have.
+pub const KEPT: &str = "kept";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -81,6 +85,21 @@ impl Entry {
     pub fn origin(&self) -> Option<&str> {
         self.metadata.get(ORIGIN).map(String::as_str)
     }
+
+    pub fn is_kept(&self) -> bool {
+        self.metadata.contains_key(KEPT)
+    }
+}
+
+/// Who wrote an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// Another service, or an instance with a store of its own: the rows are still to be written here.
+    Other,
+    /// Another node: the rows are in the store that it has in common with this one.
+    Node,
+    /// The same of this node.
+    Own,
 }
 
 /// Something that another instance or service said.
@@ -89,7 +108,7 @@ impl Entry {
 /// `notification_id` once; adding or removing a member twice changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// For everybody who is subscribed to the group here. On every instance; where there is no common order, not on the one that
+    /// For everybody who is subscribed to the group here. On every instance; where there is no common store, not on the one that
     /// wrote it.
     Message(GroupMessage),
     /// For the connections of its user here. On every instance.
@@ -101,6 +120,32 @@ pub enum Event {
     MemberRemoved(Member),
     /// For the connections of its user here. On every instance.
     VerifyProgress(VerifyProgress),
+    /// Rows of a group have changed. On every node.
+    Changed(Change),
+    /// What has changed of groups until now may not have been heard. On a node, before the first of [`Self::Changed`].
+    ReadAgain,
+}
+
+/// What rows of a group are from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub group: String,
+    /// None: as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<GroupInfo>,
+    /// Users with what they are; none: no members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<(String, Option<MemberInfo>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Marked>,
+}
+
+/// A user has read up to a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    pub user: String,
+    pub number: u64,
+    pub message: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +178,9 @@ pub struct Received {
     pub event: Event,
     /// Where it stands in its stream.
     pub id: EntryId,
+    pub author: Author,
+    /// It was said after this instance began to read. What was said before is kept, and nobody here waits for it.
+    pub is_live: bool,
     pub receipt: Receipt,
 }
 
@@ -188,6 +236,7 @@ impl Event {
                 or_then(&mut progress.timestamp, now);
                 Self::VerifyProgress(progress)
             }
+            CHANGES => Self::Changed(payload(stream, entry)?),
             _ => {
                 let member: Member = payload(stream, entry)?;
                 named("group_id", &member.group_id, is_group)?;

@@ -1,4 +1,5 @@
-//! What waits to be published: bounded, in order, and as rows of the store if its senders want so.
+//! What waits to be published: bounded, in order, and as rows of the store if its senders want so. Where instances have one store,
+//! on the Redis of the streams, nothing waits: an entry is appended with the rows that it tells of, or not at all.
 //!
 //! An entry is taken off the queue when Redis has said that it took it. If Redis or the connection dies
 //! between, it is published again: it may then stand twice in the stream, behind each other in the same order.
@@ -22,7 +23,7 @@ use crate::{
     limits,
     older::group::streams::{
         bus::{Counts, Instance, PAUSE},
-        event::{Entry, ORIGIN, PUSHED_NOTIFICATIONS},
+        event::{Entry, KEPT, ORIGIN, PUSHED_NOTIFICATIONS},
     },
     store::{Batch, Row, Store, StoreError},
 };
@@ -37,6 +38,8 @@ pub struct QueueFull;
 /// Entries to be published.
 pub struct Queue {
     store: Option<Arc<dyn Store>>,
+    /// The instance's name, where entries are appended by the batches of the common store.
+    node: Option<String>,
     /// For entries that wait, prepared, ready or on the way, and for the bytes of their payloads.
     places: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -70,9 +73,13 @@ pub struct Outgoing {
 impl Outgoing {
     /// Adds to `batch` what makes the entry survive this process: it is published even if the process dies
     /// right after the commit. Call [`Outgoing::send`] when the batch is committed, drop this when it failed.
-    /// Without a store nothing is added. After a restart rows are published in the order in which their places
+    /// Without a store nothing is added; to that of all nodes, the entry itself. After a restart rows are published in the order in which their places
     /// were taken: take the place and submit the batch in one go where order matters.
     pub fn row(&mut self, batch: Batch) -> Batch {
+        if let Some(node) = &self.queue.node {
+            let fields = self.job.entry(node, true).to_vec();
+            return batch.append(&*self.job.stream, fields, limits::STREAM_ENTRIES);
+        }
         if self.queue.store.is_none() {
             return batch;
         }
@@ -84,6 +91,9 @@ impl Outgoing {
 
     /// Publishes it after everything that was sent before, as soon as Redis is there.
     pub fn send(self) {
+        if self.queue.node.is_some() {
+            return;
+        }
         self.queue.ready.lock().push_back(self.job);
         self.queue.filled.notify_one();
     }
@@ -94,6 +104,7 @@ impl Queue {
     pub fn load(store: Option<Arc<dyn Store>>) -> Result<Arc<Self>, StoreError> {
         let mut queue = Self {
             store,
+            node: None,
             places: Arc::new(Semaphore::new(limits::STREAM_QUEUE)),
             bytes: Arc::new(Semaphore::new(limits::STREAM_QUEUE_BYTES)),
             next_number: AtomicU64::new(0),
@@ -115,6 +126,12 @@ impl Queue {
         Ok(Arc::new(queue))
     }
 
+    /// That of a node whose batches append.
+    pub fn beside_rows(node: String) -> Result<Arc<Self>, StoreError> {
+        let queue = Self::load(None)?;
+        Ok(Arc::new(Self { node: Some(node), ..Arc::into_inner(queue).ok_or(StoreError::Closed)? }))
+    }
+
     /// Takes a place, if there is one.
     pub fn prepare(
         queue: &Arc<Self>,
@@ -122,7 +139,7 @@ impl Queue {
         uuid: String,
         payload: String,
     ) -> Result<Outgoing, QueueFull> {
-        let _place = Some(queue.place(&payload).ok_or(QueueFull)?);
+        let _place = if queue.node.is_some() { None } else { Some(queue.place(&payload).ok_or(QueueFull)?) };
         let number = queue.next_number.fetch_add(1, Ordering::Relaxed);
         let job = Job { number, has_row: false, _place, stream: stream.to_owned(), uuid, payload };
         Ok(Outgoing { queue: Arc::clone(queue), job })
@@ -154,7 +171,7 @@ impl Queue {
                 self.filled.notified().await;
                 continue;
             };
-            let entries: Vec<_> = page.iter().map(|job| job.entry(&instance.name)).collect();
+            let entries: Vec<_> = page.iter().map(|job| job.entry(&instance.name, false)).collect();
             loop {
                 redis.until_up().await;
                 let Err(error) = redis.append(&first.stream, &entries, limits::STREAM_ENTRIES).await else {
@@ -211,11 +228,14 @@ impl Job {
         Some(Self { number: u64::from_be_bytes(key.try_into().ok()?), has_row: true, ..job })
     }
 
-    fn entry(&self, origin: &str) -> [(&'static str, Vec<u8>); 3] {
+    fn entry(&self, origin: &str, is_kept: bool) -> [(&'static str, Vec<u8>); 3] {
         let mut metadata = BTreeMap::new();
         // A notification is for this instance, too.
-        if self.stream != PUSHED_NOTIFICATIONS {
+        if is_kept || self.stream != PUSHED_NOTIFICATIONS {
             metadata.insert(ORIGIN.to_owned(), origin.to_owned());
+        }
+        if is_kept {
+            metadata.insert(KEPT.to_owned(), String::new());
         }
         Entry { uuid: self.uuid.clone(), metadata, payload: self.payload.clone().into_bytes() }.encode()
     }

@@ -96,7 +96,7 @@ fn letters_are_read_without_the_lock_of_their_mailbox() {
 async fn what_another_node_remembers_is_known_here_until_the_next_sweep() {
     let (store, clock, config) = (FaultyDisk::default().store(), Clock::system(), Config::for_tests());
     let node = NodeId::from_bytes([1; 8]);
-    let claims = Claims::new(node, move || vec![node], clock.clone());
+    let claims = Claims::new(node, move || vec![node], std::time::Duration::from_secs(15), clock.clone());
     let place = Place { store: Arc::clone(&store), claims: Some(claims) };
     let account = Account::server(usize::MAX);
     let shared = Shared::open(&config.postoffice, place, &account, clock, &Leeway::default()).unwrap();

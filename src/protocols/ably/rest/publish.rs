@@ -8,7 +8,6 @@ use rand::RngExt as _;
 use serde::Serialize;
 
 use crate::{
-    actors::connections::Owner,
     auth::ably::AllowedClient,
     core::{
         capability::Operation,
@@ -18,9 +17,10 @@ use crate::{
         operation::MessageRef,
     },
     error::Fault,
-    ids::{ChannelName, ConnectionId},
+    ids::ChannelName,
     protocols::ably::{
-        annotations, behalf,
+        annotations,
+        behalf::{self, Elsewhere},
         messages::{self, Publisher},
         name::Name,
         rest::{
@@ -95,7 +95,7 @@ impl<'a> Target<'a> {
     /// Messages as they came, to be published.
     pub async fn messages(&self, call: &Call<'_>, messages: Vec<WireMessage>) -> Result<Publish, Fault> {
         let elsewhere = self.elsewhere(call, &messages).await;
-        let checked = messages::check(messages, &self.publisher(call, &elsewhere), &call.rest.shared.settings)?;
+        let checked = messages::check(messages, &self.publisher(call, Some(&elsewhere)), &call.rest.shared.settings)?;
         let id = checked.id.unwrap_or_else(drawn_id);
         let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
         Ok(Publish { publisher: checked.publisher, is_ephemeral, ..Publish::new(id, Body::Messages(checked.messages)) })
@@ -120,7 +120,7 @@ impl<'a> Target<'a> {
         message: MessageRef,
     ) -> Result<Publish, Fault> {
         self.caller.access.app.check_mutable(&self.channel)?;
-        let publisher = self.publisher(call, &[]);
+        let publisher = self.publisher(call, None);
         let checked = annotations::check(annotations, Some(message), &publisher, &call.rest.shared.settings);
         let (annotations, id) = checked?;
         Ok(Publish::new(id.unwrap_or_else(drawn_id), Body::Annotations(annotations)))
@@ -136,12 +136,12 @@ impl<'a> Target<'a> {
     }
 
     /// The connections that messages are published for and that other nodes have.
-    async fn elsewhere(&self, call: &Call<'_>, messages: &[WireMessage]) -> Vec<(ConnectionId, Owner)> {
+    async fn elsewhere(&self, call: &Call<'_>, messages: &[WireMessage]) -> Elsewhere {
         let (broker, app) = (call.broker(), self.caller.access.app.id);
         behalf::elsewhere(behalf::unknown(messages, app, &call.rest.shared.connection_keys, broker), broker).await
     }
 
-    fn publisher<'p>(&'p self, call: &'p Call<'_>, elsewhere: &'p [(ConnectionId, Owner)]) -> Publisher<'p> {
+    fn publisher<'p>(&'p self, call: &'p Call<'_>, elsewhere: Option<&'p Elsewhere>) -> Publisher<'p> {
         let Caller { access, identity } = self.caller;
         let broker = call.broker();
         Publisher {

@@ -3,7 +3,7 @@
 use actix_web::web;
 
 use crate::{
-    auth::ably::TokenRequest,
+    auth::{ably::TokenRequest, json_body::Object},
     error::Fault,
     limits,
     protocols::ably::{
@@ -17,7 +17,7 @@ pub async fn request(call: &Call<'_>, key_name: &str, payload: &mut web::Payload
     let (format, body) = call.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request = match format {
         Format::Json => TokenRequest::from_json(&body)?,
-        Format::Msgpack => wire::decode_value(format, &body)?,
+        Format::Msgpack => wire::decode_value::<Object<_>>(format, &body)?.0,
     };
     let credential = call.credential()?;
     let gate = &call.rest.shared.gate;

@@ -225,14 +225,15 @@ impl Transfers {
         }
     }
 
-    /// Ends the transfers whose node has died, and forgets those that nobody has spoken of for long. To be called once a second.
-    pub fn sweep(&self, nodes: &Nodes, clock: &Clock) {
+    /// Ends the transfers whose node has died, as one has that was silent for longer than its `lease`, and forgets those that nobody
+    /// has spoken of for long. To be called once a second.
+    pub fn sweep(&self, nodes: &Nodes, lease: Duration, clock: &Clock) {
         let (alive, now) = (nodes.alive(), clock.uptime());
         for listed in self.all() {
             let Carrier::There(distant) = &listed.carrier else { continue };
             let transfer_id = &listed.terms.transfer_id;
             let silent = now.saturating_sub(distant.state.lock().heard);
-            if !alive.contains(&distant.node) && silent >= limits::LEASE {
+            if !alive.contains(&distant.node) && silent >= lease {
                 if listed.is_live() {
                     let (room, fault) = (listed.terms.room.as_str(), TransferFault::SenderGone);
                     let error = message::error(transfer_id, room, fault, clock.now());

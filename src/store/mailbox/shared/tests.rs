@@ -29,6 +29,7 @@ struct Cluster {
 }
 
 const IDS: [NodeId; 2] = [NodeId::from_bytes([1; 8]), NodeId::from_bytes([2; 8])];
+const LEASE: Duration = Duration::from_secs(15);
 const START: u64 = 1_760_000_000_000;
 
 fn cluster(is_exclusive: bool) -> Cluster {
@@ -36,7 +37,7 @@ fn cluster(is_exclusive: bool) -> Cluster {
     let (store, alive) = (disk.store(), Arc::new(Mutex::new(IDS.to_vec())));
     let nodes = IDS.map(|id| {
         let seen = Arc::clone(&alive);
-        let claims = Claims::new(id, move || seen.lock().clone(), clock.clone());
+        let claims = Claims::new(id, move || seen.lock().clone(), LEASE, clock.clone());
         let levels = (!is_exclusive).then_some("levels");
         let sharing = Sharing { claims, is_exclusive, seen: Some("seen"), levels, clock: clock.clone() };
         Mailboxes::of_nodes(Arc::clone(&store), TABLES, 1 << 20, &Account::server(usize::MAX), sharing)
@@ -144,7 +145,7 @@ async fn one_node_has_a_message_until_it_is_read_given_back_or_the_node_is_gone(
     // The node dies with it.
     cluster.alive.lock().retain(|id| *id != IDS[0]);
     assert_eq!(cluster.load(1).await, (vec![], ELSEWHERE), "it may be about to come");
-    cluster.clock.advance(limits::CLAIM_VOID);
+    cluster.clock.advance(LEASE);
     assert_eq!(cluster.load(1).await, (vec!["two".into()], MORE));
     assert_eq!(cluster.load(1).await.1, NOTHING);
 }
@@ -248,7 +249,7 @@ async fn what_waits_is_read_when_something_has_to_go_for_it_and_once_by_its_read
     const COUNT: usize = limits::MAILBOX_UNCONFIRMED + 40;
     let (disk, clock) = (FaultyDisk::default(), Clock::manual(Timestamp::from_millis(START)));
     let listed = Arc::new(Listed { store: disk.store(), rows: 0.into() });
-    let claims = Claims::new(IDS[0], || IDS.to_vec(), clock.clone());
+    let claims = Claims::new(IDS[0], || IDS.to_vec(), LEASE, clock.clone());
     let sharing = Sharing { claims, is_exclusive: false, seen: None, levels: Some("levels"), clock };
     let (store, account) = (Arc::clone(&listed) as Arc<dyn Store>, Account::server(usize::MAX));
     let node: Arc<Mailboxes<Nobody>> = Mailboxes::of_nodes(store, TABLES, 1 << 30, &account, sharing);
@@ -286,7 +287,7 @@ async fn facts_and_names_of_what_has_come_count_and_memory_is_asked() {
     const BYTES: usize = 8_192;
     let node = |memory| {
         let clock = Clock::manual(Timestamp::from_millis(START));
-        let claims = Claims::new(IDS[0], || IDS.to_vec(), clock.clone());
+        let claims = Claims::new(IDS[0], || IDS.to_vec(), LEASE, clock.clone());
         let sharing = Sharing { claims, is_exclusive: false, seen: Some("seen"), levels: None, clock };
         let node: Arc<Mailboxes<Nobody>> =
             Mailboxes::of_nodes(FaultyDisk::default().store(), TABLES, BYTES, &Account::server(memory), sharing);

@@ -1,6 +1,6 @@
 //! The consumer by which every instance reads everything, from a remembered position.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::OptionFuture;
 use tokio::{sync::oneshot, time};
@@ -12,9 +12,11 @@ use crate::{
     older::group::streams::{
         bus::Counts,
         duplicates::Duplicates,
-        event::{NOTIFICATIONS, PUSHED_NOTIFICATIONS, VERIFY_PROGRESS},
+        event::{
+            Author, CHANGES, Event, MESSAGES, NOTIFICATIONS, PUSHED_NOTIFICATIONS, Receipt, Received, VERIFY_PROGRESS,
+        },
     },
-    store::{Batch, Commit, Store, StoreError},
+    store::{Batch, Commit, Read, Store, StoreError},
 };
 
 /// Of [`STREAMS`], what concerns only who is connected now.
@@ -23,10 +25,13 @@ const LIVE: [&str; 3] = [NOTIFICATIONS, PUSHED_NOTIFICATIONS, VERIFY_PROGRESS];
 /// Key: the stream; value: the id of the last entry as text.
 const POSITIONS: &str = "group positions";
 
-/// Up to where the streams were read; in the store too, if there is one, so that a restart goes on there.
+/// Up to where the streams were read; in the store too, if there is one, so that a restart goes on there. Nodes have them in common:
+/// up to there one of them has written what services say, so they note them when there was something to be written, and now and then.
 pub struct Positions {
     store: Option<Arc<dyn Store>>,
     known: BTreeMap<&'static str, EntryId>,
+    /// Of a node: when it last noted them, by the uptime.
+    noted: Option<Duration>,
 }
 
 impl Positions {
@@ -34,14 +39,41 @@ impl Positions {
         let mut known = BTreeMap::new();
         for stream in STREAMS {
             let Some(store) = &store else { break };
-            let Some(row) = store.get(POSITIONS, stream.as_bytes())? else {
-                continue;
-            };
-            let id = std::str::from_utf8(&row).ok();
-            let id = id.and_then(|text| text.parse().ok());
-            known.insert(stream, id.ok_or_else(|| StoreError::damaged("the position in a stream"))?);
+            if let Some(row) = store.get(POSITIONS, stream.as_bytes())? {
+                known.insert(stream, id_of(&row)?);
+            }
         }
-        Ok(Self { store, known })
+        Ok(Self { store, known, noted: None })
+    }
+
+    /// Those of all nodes: read when their store is there.
+    pub fn of_nodes(store: Option<Arc<dyn Store>>) -> Self {
+        Self { store, known: BTreeMap::new(), noted: Some(Duration::ZERO) }
+    }
+
+    async fn recall(&mut self) -> Result<(), StoreError> {
+        let Some(store) = self.store.as_ref().filter(|_| self.noted.is_some()) else { return Ok(()) };
+        let reads = STREAMS.map(|stream| Read::get(POSITIONS, stream)).to_vec();
+        for (stream, found) in STREAMS.into_iter().zip(store.read(reads).await?) {
+            // What changed of groups is read from the rows.
+            if let Some(row) = found.value()?.filter(|_| stream != CHANGES) {
+                self.known.insert(stream, id_of(&row)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::set`]; `is_needed`: an entry was another service's.
+    fn note(&mut self, positions: &[(&'static str, EntryId)], is_needed: bool, now: Duration) {
+        match &mut self.noted {
+            Some(noted) if !is_needed && now.saturating_sub(*noted) < limits::STREAM_NOTED => {
+                self.known.extend(positions.iter().copied());
+            }
+            noted => {
+                noted.iter_mut().for_each(|noted| *noted = now);
+                self.set(positions);
+            }
+        }
     }
 
     pub fn get(&self, stream: &str) -> Option<EntryId> {
@@ -71,9 +103,14 @@ impl Positions {
     }
 
     /// All of them, for a read.
-    pub fn all(&self) -> Vec<(&'static str, EntryId)> {
+    fn all(&self) -> Vec<(&'static str, EntryId)> {
         self.known.iter().map(|(stream, id)| (*stream, *id)).collect()
     }
+}
+
+fn id_of(row: &[u8]) -> Result<EntryId, StoreError> {
+    let id = std::str::from_utf8(row).ok().and_then(|text| text.parse().ok());
+    id.ok_or_else(|| StoreError::damaged("the position in a stream"))
 }
 
 impl Consumers {
@@ -83,26 +120,54 @@ impl Consumers {
         mut positions: Positions,
         starts: oneshot::Sender<Vec<EntryId>>,
     ) -> Result<(), InboxGone> {
+        while let Err(error) = positions.recall().await {
+            tracing::debug!(%error, "the positions of the streams are not read yet");
+            time::sleep(PAUSE).await;
+        }
+        let began = loop {
+            if let Some(newest) = self.tried(self.instance.redis.newest(MESSAGES).await).await {
+                break if self.instance.is_shared { newest } else { EntryId::ZERO };
+            }
+        };
         let begun = loop {
             if let Some(begun) = self.tried(self.begin(&mut positions).await).await {
                 break begun;
             }
         };
+        self.read_again(began).await?;
         // Fails only when the other consumer has ended.
         let _ = starts.send(begun);
         let mut reader = self.instance.redis.reader();
         let mut duplicates = Duplicates::default();
         loop {
             match reader.read(&positions.all(), limits::STREAM_PAGE, limits::STREAM_BLOCK).await {
-                Ok(read) => self.take(read, &mut positions, &mut duplicates).await?,
+                Ok(read) => self.take(read, &mut positions, &mut duplicates, began).await?,
                 Err(error) => {
-                    let mut tried: Option<()> = self.tried(Err(error)).await;
-                    while tried.is_none() {
-                        tried = self.tried(self.look_again(&mut positions).await).await;
+                    let mut is_lost: Option<bool> = self.tried(Err(error)).await;
+                    while is_lost.is_none() {
+                        is_lost = self.tried(self.look_again(&mut positions).await).await;
+                    }
+                    if is_lost == Some(true) {
+                        self.read_again(began).await?;
                     }
                 }
             }
         }
+    }
+
+    /// Has what nodes have in common of groups read; what changes from the position of [`CHANGES`] on is heard behind that.
+    async fn read_again(&self, id: EntryId) -> Result<(), InboxGone> {
+        let mut is_read = !self.instance.is_shared;
+        while !is_read {
+            let (receipt, done) = Receipt::new();
+            let again = Received { event: Event::ReadAgain, id, author: Author::Own, is_live: true, receipt };
+            self.inbox.send(again).await.map_err(|_| InboxGone)?;
+            is_read = done.await.is_ok();
+            if !is_read {
+                time::sleep(PAUSE).await;
+            }
+        }
+        Ok(())
     }
 
     /// Finds where to begin; gives the positions from which the streams of [`ONCE`] have to be done.
@@ -110,7 +175,7 @@ impl Consumers {
         let mut new = Vec::new();
         for stream in STREAMS {
             match positions.get(stream) {
-                Some(position) => self.look_for_gap(stream, position).await?,
+                Some(position) => drop(self.look_for_gap(stream, position).await?),
                 // `$`, but remembered: what comes between two reads is not lost.
                 None => new.push((stream, self.instance.redis.newest(stream).await?)),
             }
@@ -133,33 +198,34 @@ impl Consumers {
     }
 
     /// After Redis was away: if it lost its newest entries, what is written now may have smaller ids than
-    /// the position.
-    async fn look_again(&self, positions: &mut Positions) -> Result<(), RedisError> {
-        let mut back = Vec::new();
+    /// the position. Whether changes of groups may be among what is lost.
+    async fn look_again(&self, positions: &mut Positions) -> Result<bool, RedisError> {
+        let (mut back, mut is_lost) = (Vec::new(), false);
         for (stream, position) in positions.all() {
             let newest = self.instance.redis.newest(stream).await?;
             if newest < position {
                 tracing::warn!(stream, %position, %newest, "redis has lost entries of a stream");
                 back.push((stream, newest));
+                is_lost |= stream == CHANGES;
             } else {
-                self.look_for_gap(stream, position).await?;
+                is_lost |= self.look_for_gap(stream, position).await? && stream == CHANGES;
             }
         }
         positions.set(&back);
-        Ok(())
+        Ok(is_lost)
     }
 
     /// Streams drop their oldest entries. When the one that was read last is among those, some behind it may be, too.
-    async fn look_for_gap(&self, stream: &'static str, position: EntryId) -> Result<(), RedisError> {
+    async fn look_for_gap(&self, stream: &'static str, position: EntryId) -> Result<bool, RedisError> {
         if LIVE.contains(&stream) || position == EntryId::ZERO {
-            return Ok(());
+            return Ok(false);
         }
         let oldest = self.instance.redis.oldest(stream).await?;
         if oldest > position {
             Counts::bump(&self.instance.counts.gaps, 1);
             tracing::error!(stream, %position, %oldest, "entries of a stream may have been lost: this instance was away for too long");
         }
-        Ok(())
+        Ok(oldest > position)
     }
 
     /// Hands over what was read and moves the positions behind what is done with.
@@ -168,9 +234,11 @@ impl Consumers {
         read: redis::Read,
         positions: &mut Positions,
         duplicates: &mut Duplicates,
+        began: EntryId,
     ) -> Result<(), InboxGone> {
-        let handed = self.hand_over(read, Some(&mut *duplicates)).await?;
+        let handed = self.hand_over(read, Some(&mut *duplicates), began).await?;
         let (mut moved, mut stuck): (Vec<(&'static str, EntryId)>, Vec<&str>) = Default::default();
+        let is_needed = handed.iter().any(|one| one.author == Author::Other && one.event.is_some());
         for mut one in handed {
             if !one.is_done().await {
                 stuck.push(one.stream);
@@ -183,7 +251,7 @@ impl Consumers {
                 duplicates.give_back(&mark);
             }
         }
-        positions.set(&moved);
+        positions.note(&moved, is_needed, self.instance.clock.uptime());
         if !stuck.is_empty() {
             time::sleep(PAUSE).await;
         }

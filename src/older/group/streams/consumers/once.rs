@@ -63,7 +63,7 @@ impl Consumers {
 
     async fn store(&self, read: redis::Read) -> Result<(), InboxGone> {
         let mut done = Vec::new();
-        for mut one in self.hand_over(read, None).await? {
+        for mut one in self.hand_over(read, None, EntryId::ZERO).await? {
             if one.is_done().await {
                 done.push((one.stream, one.id));
             }
