@@ -193,6 +193,14 @@ impl Inboxes {
         }
     }
 
+    /// The server ends: what is in hand here is another node's to hand over at once.
+    pub async fn end(&self) {
+        for mailbox in self.mailboxes.all() {
+            let in_hand = mailbox.lock().queue.behind(0).map(|(number, _)| number).collect();
+            self.mailboxes.hand_back(&mailbox, in_hand).await;
+        }
+    }
+
     /// Removes what is older, and finds what was not told to this node, or could not be written.
     pub async fn sweep(&self, before: Timestamp) {
         let owners = self.mailboxes.sweep(before).await.unwrap_or_else(|error| {

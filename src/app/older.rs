@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::web;
+use actix_web::{rt, web};
 use ipnet::IpNet;
 
 use super::{every, storage::Places};
@@ -70,6 +70,9 @@ impl Older {
             let shared = relay::Shared::open(&config.relay, places.of("relay"), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
             let swept = Arc::clone(&shared);
+            // What was too old already at the start.
+            let begun = Arc::clone(&shared);
+            rt::spawn(async move { begun.delivery.sweep().await });
             every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.sweep().await);
             older.relay = Some(shared);
         }
@@ -124,6 +127,9 @@ impl Older {
 
     /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
+        if let Some(relay) = &self.relay {
+            relay.delivery.inboxes.end().await;
+        }
         if let Some(group) = &self.group {
             group.groups.stop(limits::GROUP_LAST_WORDS).await;
         }

@@ -69,6 +69,11 @@ impl House {
         Self::start_on(folder(), clock, adjust, |_| None).expect("the server starts")
     }
 
+    /// Alone: what was imported is in the data folder.
+    pub fn start_alone(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(Clock::system(), adjust)
+    }
+
     /// What is said when it cannot start.
     pub fn fails(adjust: impl FnOnce(&mut Config)) -> String {
         let started = Self::start_on(folder(), Clock::system(), adjust, |_| None);

@@ -2,6 +2,7 @@
 //! chat takes for its server is two nodes on one Redis, and each connection goes to the next of them.
 
 use std::{
+    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::SocketAddr,
     time::{Duration, Instant},
@@ -16,6 +17,11 @@ use super::PATIENCE;
 /// How many are asked for.
 pub fn count() -> usize {
     std::env::var("LETSHARE_NODES").map_or(1, |count| count.parse().expect("LETSHARE_NODES is a number"))
+}
+
+/// Whether a test has a node, or several, in the place of a server of its own.
+pub fn are_asked() -> bool {
+    count() > 1 || std::env::var_os("LETSHARE_ON_REDIS").is_some()
 }
 
 /// Starts a server with these settings, and others beside it if it is a node. `addresses` are those of one, the last is where
@@ -42,9 +48,10 @@ pub fn start<S, E>(
     for pages in all.iter().filter_map(|addresses| addresses.last()) {
         until_met(**pages, all.len());
     }
+    let mut spreads = BTreeMap::new();
     for place in 0..all[0].len() {
-        let spread = spread(all.iter().map(|addresses| *addresses[place]).collect());
-        *all[0][place] = spread;
+        let nodes: Vec<SocketAddr> = all.iter().map(|addresses| *addresses[place]).collect();
+        *all[0][place] = *spreads.entry(nodes.clone()).or_insert_with(|| spread(nodes));
     }
     Ok((first, others))
 }
@@ -52,9 +59,11 @@ pub fn start<S, E>(
 fn until_met(address: SocketAddr, count: usize) {
     let begun = Instant::now();
     let met = format!("\"nodes\":{count},");
-    while begun.elapsed() < PATIENCE {
+    // Those of an earlier run hold their leases for a while.
+    while begun.elapsed() < 2 * PATIENCE {
         let mut stream = std::net::TcpStream::connect(address).expect("it listens");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n").expect("it listens");
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it listens");
         // It may stay open.
         stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket");
         let mut page = Vec::new();

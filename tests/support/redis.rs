@@ -34,14 +34,20 @@ pub struct RedisServer {
 /// With `LETSHARE_ON_REDIS` or `LETSHARE_NODES` set, a server with these settings is a node of a cluster, on a Redis of its own. That
 /// has its data in the data folder, so who starts again with the one finds the other.
 pub fn join_if_asked(config: &mut Config) -> Option<RedisServer> {
-    if std::env::var_os("LETSHARE_ON_REDIS").is_none() && nodes::count() == 1 {
+    if !nodes::are_asked() {
         return None;
     }
     let folder = config.data.dir.join("redis");
     fs::create_dir_all(&folder).expect("the folder can be written");
     let secret = folder.join("secret");
     fs::write(&secret, "0123456789abcdef".repeat(4)).expect("the folder can be written");
-    let start = || Runtime::new().expect("a runtime").block_on(RedisServer::start_so(None, &[], Folder::Kept(folder)));
+    let start = || {
+        Runtime::new().expect("a runtime").block_on(RedisServer::start_so(
+            None,
+            &["--appendfsync", "no"],
+            Folder::Kept(folder),
+        ))
+    };
     let redis = thread::spawn(start).join().expect("redis starts");
     config.cluster.engine = Engine::Redis;
     config.cluster.endpoint = Some(format!("127.0.0.1:{}", redis.port));

@@ -1,7 +1,10 @@
 //! Letters where several nodes share the mailboxes (`docs/cluster.md`): a letter is in the store before it is published to the channel
 //! of its mailbox, and what is published says to the connections that read it, at whichever node, that something waits.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use actix_web::{rt, rt::time::timeout};
 use bytes::Bytes;
@@ -172,11 +175,14 @@ impl Sending {
                 Ok(Some(number))
             }
             Posted::Known => Ok(None),
-            Posted::Full(full) => Err(match full {
-                Full::Owner => Refusal::MailboxFull(storage.bounds.messages),
-                Full::All => Refusal::AllMailboxesFull,
-                Full::Memory(full) => full.to_fault().into(),
-            }),
+            Posted::Full(full) => {
+                shared.dropped.fetch_add(1, Ordering::Relaxed);
+                Err(match full {
+                    Full::Owner => Refusal::MailboxFull(storage.bounds.messages),
+                    Full::All => Refusal::AllMailboxesFull,
+                    Full::Memory(full) => full.to_fault().into(),
+                })
+            }
         }
     }
 }
