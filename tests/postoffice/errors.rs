@@ -105,7 +105,7 @@ async fn rate_limited() {
     for _ in 0..3 {
         desk.send(json!({"to": "nobody"})).await;
     }
-    let mut codes = [desk.next().await, desk.next().await, desk.next().await].map(|error| error["code"].take());
+    let mut codes = [desk.next().await, desk.next().await, desk.next().await].map(|mut error| error["code"].take());
     // Nodes say who is unknown when their store has answered.
     if nodes::are_asked() {
         codes.sort_by_key(|code| code == "rate_limited");

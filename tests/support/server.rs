@@ -24,7 +24,7 @@ pub struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     /// Nodes beside it.
-    _others: Vec<(Self, TempDir)>,
+    others: Vec<(Self, TempDir)>,
     _data: Option<TempDir>,
 }
 
@@ -75,7 +75,7 @@ impl Server {
     }
 
     fn keeping(mut self, data: TempDir, others: Vec<(Self, TempDir)>) -> Self {
-        (self._data, self._others) = (Some(data), others);
+        (self._data, self.others) = (Some(data), others);
         self
     }
 
@@ -109,7 +109,7 @@ impl Server {
             drain: Some(drain),
             stop: Some(stop),
             thread: Some(thread),
-            _others: Vec::new(),
+            others: Vec::new(),
             _data: None,
         }
     }
@@ -149,12 +149,14 @@ impl Server {
     pub fn begin_drain(&mut self) {
         let drain = self.drain.take().expect("not draining yet");
         drain.send(()).expect("the server runs");
+        self.others.iter_mut().for_each(|(other, _)| other.begin_drain());
     }
 
     /// Waits until the drained server has ended.
     pub fn join(&mut self) {
         let thread = self.thread.take().expect("not joined yet");
         thread.join().expect("the server does not panic");
+        self.others.iter_mut().for_each(|(other, _)| other.join());
     }
 }
 
