@@ -41,13 +41,14 @@ pub fn join_if_asked(config: &mut Config) -> Option<RedisServer> {
     fs::create_dir_all(&folder).expect("the folder can be written");
     let secret = folder.join("secret");
     fs::write(&secret, "0123456789abcdef".repeat(4)).expect("the folder can be written");
-    let start = async {
-        let redis = RedisServer::start_so(None, &["--appendfsync", "no"], Folder::Kept(folder)).await;
-        // Of nodes of an earlier run.
-        redis.command(&[b"DEL", b"ls:leases"]).await;
-        redis
+    let start = || {
+        Runtime::new().expect("a runtime").block_on(async {
+            let redis = RedisServer::start_so(None, &["--appendfsync", "no"], Folder::Kept(folder)).await;
+            // Of nodes of an earlier run.
+            redis.command(&[b"DEL", b"ls:leases"]).await;
+            redis
+        })
     };
-    let start = || Runtime::new().expect("a runtime").block_on(start);
     let redis = thread::spawn(start).join().expect("redis starts");
     config.cluster.engine = Engine::Redis;
     config.cluster.endpoint = Some(format!("127.0.0.1:{}", redis.port));
