@@ -1,5 +1,6 @@
 //! Servers that share their channels on one `redis-server` (`docs/cluster.md`).
 
+mod away;
 mod beside;
 mod changes;
 mod chats;

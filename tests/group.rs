@@ -23,11 +23,16 @@ use std::net::SocketAddr;
 
 use letshare_server::{
     clock::Clock,
-    config::{Config, GROUP_SAMPLE_SECRET, Protocol},
+    config::{Config, Engine, GROUP_SAMPLE_SECRET, Protocol},
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
-use crate::support::{Http, Response, Server, eventually};
+use crate::support::{
+    Http, Response, Server, eventually,
+    redis::{RedisServer, join_if_asked},
+};
 use client::Client;
 
 /// What services show.
@@ -37,6 +42,8 @@ pub const KEY: &str = "a key that only services know";
 struct Rig {
     server: Server,
     address: SocketAddr,
+    /// Where it is a node.
+    redis: Option<RedisServer>,
 }
 
 impl Rig {
@@ -45,13 +52,25 @@ impl Rig {
     }
 
     fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+        let (mut redis, mut is_node) = (None, false);
         let server = Server::start_as("group", clock, |config| {
             config.group.port = Some(0);
             config.group.service_key = KEY.to_owned().into();
+            let fresh = config.data.dir.clone();
             adjust(config);
+            // A folder that was filled before is a server's alone.
+            if config.data.dir == fresh && config.group.redis.is_none() && config.cluster.engine == Engine::None {
+                redis = join_if_asked(config);
+            }
+            is_node = config.cluster.engine != Engine::None;
         });
         let address = server.address_of(Protocol::Group);
-        Self { server, address }
+        // A node is ready when it has read the groups.
+        if is_node {
+            let ready = move || Runtime::new().expect("a runtime").block_on(until_ready(address));
+            std::thread::spawn(ready).join().expect("the groups are read");
+        }
+        Self { server, address, redis }
     }
 
     /// A group with these members.
@@ -86,6 +105,14 @@ impl Rig {
     async fn until_online(&self, users: u64) {
         eventually(async || (self.stats().await["online_users"] == users).then_some(())).await;
     }
+}
+
+async fn until_ready(address: SocketAddr) {
+    eventually(async || {
+        let told = service(address, "GET", "/api/groups/none", json!({})).await;
+        (told.status != 503).then_some(())
+    })
+    .await;
 }
 
 async fn make_group(address: SocketAddr, group: &str, members: &[&str]) {

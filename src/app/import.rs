@@ -70,6 +70,13 @@ impl Destination {
                  servers have (chat.mongodb_uri), and bring them along into that"
             );
         }
+        if protocol == Protocol::Group && config.cluster.engine != config::Engine::None {
+            bail!(
+                "the groups of a cluster are on its Redis, where this puts nothing; services make them there by POST \
+                 {}/groups",
+                config.group.api_path.trim_end_matches('/')
+            );
+        }
         let (path, file) = (&config.data.dir, folder::data_file(&config.data.dir));
         let (mut lock, mut opened) = (None, None);
         let engine = if is_dry {

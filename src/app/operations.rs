@@ -47,12 +47,16 @@ impl Operations {
         let is_borne = self.ready_without_engine;
         let operations = Arc::new(self);
         let (shown, shared) = (Arc::clone(&operations), operations.broker.log.shared());
+        let groups = operations.group.clone();
         OpsState {
             clock,
             ready,
             why_not_ready: Arc::new(move || {
-                let unready = shared.as_ref()?.nodes().check_ready().err()?;
-                Some(Unready { why: unready.why, is_ready: is_borne && unready.is_away })
+                let unready = shared.as_ref()?.nodes().check_ready().err();
+                let unready = unready.map(|unready| (unready.why, unready.is_away));
+                let of_groups = || Some((groups.as_ref()?.groups.why_not_ready()?, false));
+                let (why, is_away) = unready.or_else(of_groups)?;
+                Some(Unready { why, is_ready: is_borne && is_away })
             }),
             snapshot: Arc::new(move || {
                 let shown = Arc::clone(&shown);

@@ -72,7 +72,8 @@ section! {
     message_age: Duration = "2160h", Span("0s", "87600h");
     /// In a cluster: bytes of messages, notifications and groups that are kept on Redis; more are refused.
     stored_bytes: u64 = "1073741824", STORE_BYTES;
-    /// Redis that the instances and services meet on; without it this instance is alone, or meets others on the Redis of the cluster.
+    /// Redis that the instances and services meet on; without it this instance is alone. In a cluster it is that of the cluster,
+    /// unless it is named here.
     redis: Option<String> = "", Endpoint;
     /// Password of that Redis.
     redis_password: SecretString = "", Code;

@@ -180,7 +180,7 @@ impl ChannelState {
     /// Attaches, or changes the attachment there is. Who is attached already is not refused when the
     /// channel is full.
     pub fn attach(&mut self, command: Attach) -> Vec<Effect> {
-        let Attach { id, connection, hub, filter, rules, start, evicts, context } = command;
+        let Attach { id, connection, hub, filter, rules, start, evicts, context, .. } = command;
         let evicts = evicts && !filter.modes.has(Modes::PRESENCE);
         let is_change = self.subscriptions.has(id);
         if let Err(fault) = self.admit(is_change, rules.as_deref()) {

@@ -78,6 +78,8 @@ pub struct Attach {
     pub evicts: bool,
     /// Handed back untouched with the answer.
     pub context: Bytes,
+    /// When it was asked for (monotonic): who waits for a log that does not answer is told so in the end.
+    pub asked: Duration,
 }
 
 /// Where an attachment begins to read.

@@ -9,6 +9,9 @@ pub const STREAM_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Entries that a stream keeps, about (`docs/protocols/group.md §7`).
 pub const STREAM_ENTRIES: usize = 100_000;
 
+/// Bytes that a stream of nodes has on Redis, about: one that has more is halved.
+pub const STREAM_BYTES: usize = 64 * 1024 * 1024;
+
 /// Entries that are read from streams or published on one at a time, and bytes that are published.
 pub const STREAM_PAGE: usize = 256;
 pub const STREAM_PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -100,10 +103,11 @@ pub const GROUP_RETRY: Duration = Duration::from_millis(5);
 pub const GROUP_RETRIES: u32 = 2_000;
 
 /// Unread notifications and, in one group, messages that are counted, and how many of its newest are looked at for
-/// that.
+/// that, so many at a time.
 pub const GROUP_UNREAD: usize = 10_000;
 pub const GROUP_UNREAD_MESSAGES: usize = 1_000;
 pub const GROUP_UNREAD_ROWS: usize = 10_000;
+pub const GROUP_UNREAD_PAGE: usize = 100;
 
 /// Rows that are read at a time when a server starts, and removed in one commit; how often that is done.
 pub const GROUP_ROWS: usize = 1_000;

@@ -88,6 +88,24 @@ async fn a_node_whose_redis_takes_nothing_is_not_ready() {
     eventually(is_counted).await;
 }
 
+/// `docs/cluster.md`, Watching: what appends came to and took, and why a channel could not follow its log.
+#[tokio::test]
+async fn what_a_node_sees_of_redis_is_counted() {
+    let redis = RedisServer::start().await;
+    let node = Ground::new().node(redis.port, |_| {});
+    let mut client = attached(&node, "room").await;
+    let serial = client.publish("room", message("x")).await;
+    client.acked(serial).await;
+    let figures = async || Http::connect(&node).await.ask("GET", "/metrics", &[]).await.json()["cluster"].clone();
+    let before = figures().await;
+    assert_eq!((&before["appends"]["kept"], &before["breaks"]["other_log"]), (&json!(1), &json!(0)), "{before}");
+    assert!(before["append_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{before}");
+    assert!(before["clock_offset_seconds"].is_f64(), "{before}");
+    redis.command(&[b"FLUSHALL"]).await;
+    eventually(async || (figures().await["breaks"]["other_log"] == 1).then_some(())).await;
+    assert_eq!(figures().await["breaks"]["expired"], 0);
+}
+
 fn key_of(connected: &Value) -> &str {
     connected["connectionDetails"]["connectionKey"].as_str().unwrap()
 }

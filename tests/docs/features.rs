@@ -244,8 +244,8 @@ const WORKS: [(&str, &[&str]); 55] = [
         &["cluster::chats::users_of_two_nodes_talk", "cluster::files::a_file_goes_from_node_to_node_byte_for_byte"],
     ),
     (
-        "the same: the group protocol, by `group.redis`: one order of messages at all of them",
-        &["group::instances::nodes_of_a_cluster_have_one_order"],
+        "the same: the group protocol: one order of messages, one store of groups, messages, markers and notifications",
+        &["group::instances::nodes_of_a_cluster_have_one_order", "group::nodes::nodes_have_one_store"],
     ),
     (
         "several servers on one Redis: connections, token requests, revocations, apps, lists of channels and statistics are those of all",

@@ -20,7 +20,7 @@ pub enum Meet {
 
 pub struct Pair {
     pub redis: RedisServer,
-    pub rigs: [Rig; 2],
+    pub rigs: Vec<Rig>,
     meet: Meet,
     ground: Ground,
     /// That of the cluster, where groups have one of their own.
@@ -42,12 +42,17 @@ impl Pair {
         rig(self.meet, &self.ground, &self.redis, cluster, adjust)
     }
 
+    /// Ends both.
+    pub fn end_all(&mut self) {
+        self.rigs.clear();
+    }
+
     async fn start_as(meet: Meet) -> Self {
         let redis = RedisServer::start().await;
         let other = if meet == Meet::NodesOnOwn { Some(RedisServer::start().await) } else { None };
         let ground = Ground::new();
         let cluster = other.as_ref().unwrap_or(&redis);
-        let rigs = [(); 2].map(|()| rig(meet, &ground, &redis, cluster, |_| {}));
+        let rigs = (0..2).map(|_| rig(meet, &ground, &redis, cluster, |_| {})).collect();
         let pair = Self { rigs, redis, meet, ground, other };
         // Both read from now on: what one says the other hears.
         for (from, to) in [(0, 1), (1, 0)] {

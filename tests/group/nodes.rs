@@ -67,10 +67,10 @@ async fn nodes_have_one_store() {
     assert_eq!(told["missed"], 2);
     assert_eq!(resumed.contents(2).await, ["two", "three"]);
     data(&pair.rigs[0].service("DELETE", "/api/groups/g/members?user_id=8", json!({})).await);
+    // The others hear of a node some seconds after its start.
+    pair.until_members(&third, "g", 1).await;
     resumed.say("late", "g", "late").await;
     resumed.refused("late", 403, "不是群成员").await;
-    let known = data(&third.service("GET", "/api/groups/g/members", json!({})).await);
-    assert_eq!(known["total"], 1, "{known}");
     // What was sent once is one message, wherever it is sent again.
     let mut again = third.user("7").await;
     assert_eq!(again.says("two", "g", "two").await, ids[1]);
@@ -187,7 +187,9 @@ async fn a_node_that_is_killed_while_it_sends() {
     let folder = TempDir::new().expect("a folder");
     let (server, address) = start_by(&[], &folder, &settings).await;
     let other = Rig::start(|config| ground.join(redis.port, config));
+    until_ready(address).await;
     make_group(address, "g", &["7", "8"]).await;
+    eventually(async || (other.ask("8", "/api/groups/g").await.status == 200).then_some(())).await;
     let mut reader = other.user("8").await;
     let mut writer = Client::authenticated(address, "7").await;
     let (told, mut acks) = tokio::sync::mpsc::unbounded_channel();
@@ -222,6 +224,7 @@ async fn a_node_that_is_killed_while_it_sends() {
     drop(server);
     let folder = TempDir::new().expect("a folder");
     let (server, address) = start_by(&[], &folder, &settings).await;
+    until_ready(address).await;
     let mut again = Client::authenticated(address, "7").await;
     let last = acked.last().expect("acks").clone();
     assert_eq!(again.says(&last.1, "g", &last.1).await, last.0, "sent again, it is known");
@@ -229,4 +232,58 @@ async fn a_node_that_is_killed_while_it_sends() {
     let page: Vec<_> = page["messages"].as_array().unwrap().iter().map(|one| one["message_id"].clone()).collect();
     assert!(page.iter().filter(|id| **id == last.0).count() == 1, "once");
     server.terminate().await;
+}
+
+/// What a service writes while no node runs is stored by the next one, once.
+#[tokio::test]
+async fn what_a_service_says_while_no_node_runs_is_kept() {
+    let mut pair = Pair::nodes().await;
+    pair.group("g", &["7"]).await;
+    let said = |id: &str| json!({"message_id": id, "group_id": "g", "sender_id": 99, "msg_type": 1, "content": id});
+    pair.add("chat.message.new", said("m-1")).await;
+    for rig in &pair.rigs {
+        eventually(async || (contents(rig, "7", "g").await == ["m-1"]).then_some(())).await;
+    }
+    pair.end_all();
+    pair.add("chat.message.new", said("m-2")).await;
+    pair.add("chat.group.member.added", json!({"group_id": "g", "user_id": 8})).await;
+    let next = pair.rig(|_| {});
+    eventually(async || (contents(&next, "7", "g").await == ["m-1", "m-2"]).then_some(())).await;
+    pair.until_members(&next, "g", 2).await;
+}
+
+/// How often Redis has run a command, also in scripts.
+async fn run(redis: &RedisServer, command: &str) -> u64 {
+    let told = redis.command(&[b"INFO", b"commandstats"]).await;
+    let line = told.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+/// A message is stored by one script, with its three rows, however many nodes there are.
+#[tokio::test]
+async fn a_message_is_one_script() {
+    const MESSAGES: u64 = 600;
+    let pair = Pair::nodes().await;
+    pair.group("g", &["7"]).await;
+    for nodes in [2, 3] {
+        let third = (nodes == 3).then(|| pair.rig(|_| {}));
+        let mut readers = Vec::new();
+        for rig in pair.rigs.iter().chain(&third) {
+            readers.push(rig.user("7").await);
+        }
+        let mut writer = pair.rigs[0].user("7").await;
+        let before = [run(&pair.redis, "evalsha").await, run(&pair.redis, "zadd").await];
+        for index in 0..MESSAGES {
+            writer.say(&format!("{nodes}-{index}"), "g", &index.to_string()).await;
+        }
+        let expected: Vec<_> = (0..MESSAGES).map(|index| index.to_string()).collect();
+        for reader in &mut readers {
+            assert_eq!(reader.contents(expected.len()).await, expected);
+        }
+        let [scripts, rows] =
+            [run(&pair.redis, "evalsha").await - before[0], run(&pair.redis, "zadd").await - before[1]];
+        // With them are those by which nodes say that they live.
+        println!("{nodes} nodes: {scripts} scripts and {rows} rows for {MESSAGES} messages");
+        assert!((3 * MESSAGES..4 * MESSAGES).contains(&rows), "{rows} on {nodes} nodes");
+    }
 }

@@ -123,6 +123,12 @@ impl RedisServer {
         assert!(self.try_start().await, "redis-server does not start again");
     }
 
+    /// All that it was told to write since it began, as the scripts have done it.
+    pub fn written(&self) -> Vec<u8> {
+        let files = fs::read_dir(self.dir.path().join("appendonlydir")).expect("appendonly");
+        files.flat_map(|file| fs::read(file.expect("a file").path()).expect("a file")).collect()
+    }
+
     /// What a replica has that is a little behind: the data of now, for [`RedisServer::fall_back`].
     pub fn copy(&self) -> TempDir {
         let copy = TempDir::new().expect("a folder");

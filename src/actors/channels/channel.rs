@@ -131,11 +131,13 @@ impl Channel {
         if let Some(shared) = broker.log.shared_by(name) {
             broker.listen(name, true).await;
             let joined = Shared::join(shared, name, &broker.accounts.app(name.app()), address).await;
-            if joined.is_err() {
+            if let Err(error) = &joined {
                 broker.log.close(name);
                 broker.listen(name, false).await;
-                // Whoever waits for it tries again.
-                actix_rt::time::sleep(limits::CHAIN_AGAIN).await;
+                // Whoever waits for it tries again, and not at once what is refused at once.
+                if *error != StoreError::Late {
+                    actix_rt::time::sleep(limits::CHAIN_AGAIN).await;
+                }
             }
             let (shared, joined) = joined?;
             let nodes: Vec<_> = joined.counts.iter().map(|(node, _)| *node).collect();

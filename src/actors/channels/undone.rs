@@ -185,11 +185,14 @@ impl Worker {
         }
     }
 
-    /// With the filter that is wanted by now: a later request may have overtaken this one.
+    /// With the filter that is wanted by now: a later request may have overtaken this one. What waits for a log of several nodes
+    /// does so no longer than for anything else that is asked of it.
     fn attach_again(&self, channel: &ChannelName, attach: Attach) {
         let id = attach.id;
         let AttachmentId { session, alias } = id;
-        let fault = match self.wanted(session, channel, alias) {
+        let waited = self.broker.clock.uptime().saturating_sub(attach.asked);
+        let is_late = self.broker.log.shared_by(channel).is_some_and(|log| waited >= log.deadline());
+        let fault = match self.wanted(session, channel, alias).filter(|_| !is_late) {
             Some(filter) => match self.send_again(channel, session, alias, Attach { filter, ..attach }) {
                 Ok(()) => return,
                 Err(fault) => fault,

@@ -310,6 +310,7 @@ fn attach(stage: &Stage) -> Command<Attach> {
         start: Start::After(Some(Mint::new(Epoch::new(1)).position())),
         evicts: false,
         context: frame::text(b"attached"),
+        asked: Duration::ZERO,
     };
     Command::new(hub, ChannelName::from(ROOM), body)
 }

@@ -356,6 +356,7 @@ impl TransportContext<'_> {
             start,
             evicts,
             context,
+            asked: worker.broker.clock.uptime(),
         };
         let command = Command::new(worker.hub.clone(), name.clone(), attach);
         // By the address that earlier commands took, so that none overtakes another.

@@ -134,6 +134,7 @@ fn attach(number: u8, rules: Option<Arc<Rules>>) -> Attach {
         start: Start::Head,
         evicts: false,
         context: Bytes::from_static(b"ctx"),
+        asked: Duration::ZERO,
     }
 }
 

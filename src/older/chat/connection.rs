@@ -242,7 +242,11 @@ impl ProtocolHandler for Connection {
                     self.enter(transport);
                 }
             }
-            Answer::AttachRefused { .. } => transport.close(CloseReason::NO_CHANNEL),
+            Answer::AttachRefused { .. } => match (Whose::of(channel), self.attaching.remove(channel)) {
+                // Whoever waits for it tells the client; without the others the connection is of no use.
+                (Some(Whose::Room(_)), Some(waiting)) => drop(waiting),
+                _ => transport.close(CloseReason::NO_CHANNEL),
+            },
             Answer::Broken(_) | Answer::Published { .. } | Answer::PublishRefused { .. } | Answer::Detached { .. } => {}
         }
     }

@@ -117,7 +117,7 @@ pub struct AnswerTo {
 }
 
 impl Groups {
-    /// Finds what earlier runs have left in `place`; what nodes have in common also later, when it is there.
+    /// Finds what earlier runs have left in `place`; what nodes have in common later, when it is there.
     pub fn open(
         settings: &config::Group,
         place: Place,
@@ -128,12 +128,8 @@ impl Groups {
         let unreadable = "cannot read the groups in the data folder";
         let (read, numbers, nodes) = match place.claims {
             None => (repository.membership(), repository.numbers().context(unreadable)?, None),
-            Some(claims) => {
-                let read = repository.membership();
-                let nodes = Nodes::new(claims, read.is_ok());
-                // Until then clients are told to come again.
-                (read.or_else(|_| Ok(Membership::default())), Numbers::new(0, []), Some(nodes))
-            }
+            // It is read when the streams are: until then clients are told to come again.
+            Some(claims) => (Ok(Membership::default()), Numbers::new(0, []), Some(Nodes::new(claims))),
         };
         let membership = read.context(unreadable)?;
         let (bus, inbox) = instances.unzip();
@@ -269,6 +265,9 @@ impl Groups {
         self.repository.commit_then(batch, move |outcome| {
             then(&groups, outcome.as_ref().map(drop));
             if outcome.is_ok() {
+                if let Some(bus) = groups.bus.as_ref().filter(|_| groups.is_shared()) {
+                    bus.counts().published.fetch_add(outgoing.len() as u64, Ordering::Relaxed);
+                }
                 outgoing.into_iter().for_each(Outgoing::send);
             }
         })

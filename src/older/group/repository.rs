@@ -245,7 +245,7 @@ impl Repository {
     /// among as many of the newest as are looked at. Messages themselves are not read.
     pub fn count_unread(&self, group: &str, user: &str, seen: u64) -> Result<usize, StoreError> {
         let mut count = 0;
-        let rows = self.scan(BACK, &NumberKey::prefix(group), limits::GROUP_ROWS);
+        let rows = self.scan(BACK, &NumberKey::prefix(group), limits::GROUP_UNREAD_PAGE);
         for row in rows.take(limits::GROUP_UNREAD_ROWS) {
             let row = row?;
             let number = number_of_back(&row)?;

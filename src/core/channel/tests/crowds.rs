@@ -28,6 +28,7 @@ fn crowd(filter: &Filter) -> Shell {
             start: Start::Head,
             evicts: false,
             context: Bytes::new(),
+            asked: Duration::ZERO,
         });
         let Some(Outcome::Effect(Effect::Attached { attached, .. })) = effects.first() else {
             panic!("{effects:?}");
@@ -106,7 +107,17 @@ fn a_crowd_that_comes_back_shares_one_list_of_members() {
     let list = |channel: &mut Shell, number| {
         let (id, connection, filter) = (id(number), connection(number), Filter::new(Modes::PRESENCE_SUBSCRIBE, true));
         let (start, context) = (Start::After(None), Bytes::new());
-        let attach = Attach { id, connection, hub: HUB, filter, rules: None, start, evicts: false, context };
+        let attach = Attach {
+            id,
+            connection,
+            hub: HUB,
+            filter,
+            rules: None,
+            start,
+            evicts: false,
+            context,
+            asked: Duration::ZERO,
+        };
         match channel.attach(attach).remove(0) {
             Outcome::Effect(Effect::Attached { attached, .. }) => attached.members,
             other => panic!("{other:?}"),

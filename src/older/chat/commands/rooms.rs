@@ -43,6 +43,7 @@ impl RequestLoop {
             registration.notify(notice);
             if done.await.is_err() {
                 registration.data.lock().remove(room);
+                return Code::Unavailable.into();
             }
         }
         let time = &self.chat.now_text();

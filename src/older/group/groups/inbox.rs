@@ -40,7 +40,7 @@ impl Groups {
                     None => return,
                 },
                 // While it is away, clients are told so when they ask for something.
-                _ = looks.tick() => drop(self.look_at_store().await),
+                _ = looks.tick() => drop(self.look_at_store(false).await),
             }
         }
     }
@@ -65,7 +65,7 @@ impl Groups {
             }
             Event::ReadAgain => {
                 self.heard.fetch_max(Numbers::of(id), Ordering::Relaxed);
-                if self.read_again().await {
+                if self.look_at_store(true).await.is_ok() {
                     receipt.done();
                 }
                 return;

@@ -57,10 +57,10 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub fn new(claims: Claims, is_read: bool) -> Self {
+    pub fn new(claims: Claims) -> Self {
         Self {
             claims,
-            is_read: is_read.into(),
+            is_read: AtomicBool::new(false),
             heard: watch::Sender::new(0),
             settled: Notify::new(),
             is_full: AtomicBool::new(false),
@@ -85,6 +85,11 @@ impl Groups {
         }
     }
 
+    /// Why no client is to be sent here; none: they may be.
+    pub fn why_not_ready(&self) -> Option<String> {
+        self.known().is_err().then(|| "the groups of the cluster have not been read yet".to_owned())
+    }
+
     /// Whether other nodes have the same rows.
     pub(super) const fn is_shared(&self) -> bool {
         self.nodes.is_some()
@@ -95,15 +100,10 @@ impl Groups {
         self.nodes.as_ref().is_none_or(|nodes| nodes.claims.is_first())
     }
 
-    /// Whether the store of all nodes can take more.
-    ///
     /// # Errors
-    /// [`Code::NotStored`] while it is away, [`Code::NoMemory`] when it has as much as it may.
+    /// [`Code::NoMemory`] when the store of all nodes has as much as it may.
     pub(super) fn check_room(&self) -> Result<(), Code> {
         let Some(nodes) = &self.nodes else { return Ok(()) };
-        if self.bus.as_ref().is_none_or(|bus| !bus.is_up()) {
-            return Err(Code::NotStored);
-        }
         match nodes.is_full.load(Ordering::Relaxed) {
             true => Err(Code::NoMemory(format!(
                 "groups have the {} bytes of the cluster's Redis that they may have (group.stored_bytes)",
@@ -204,13 +204,10 @@ impl Groups {
         nodes.heard.send_replace(Numbers::of(at));
     }
 
-    /// Reads all rows; what is heard from now on changes them. False: the store has not given them.
-    pub(super) async fn read_again(self: &Arc<Self>) -> bool {
-        let Some(nodes) = &self.nodes else { return true };
-        if self.look_at_store().await.is_err() {
-            return false;
-        }
-        let Ok(read) = self.beside(|groups| groups.read(groups.repository.membership())).await else { return false };
+    /// Reads all rows; what is heard from now on changes them.
+    pub(super) async fn read_again(self: &Arc<Self>) -> Result<(), Code> {
+        let Some(nodes) = &self.nodes else { return Ok(()) };
+        let read = self.beside(|groups| groups.read(groups.repository.membership())).await?;
         let mut membership = self.membership.write();
         for user in self.online.list(None, usize::MAX) {
             let [before, after] = [&*membership, &read].map(|all| BTreeSet::from_iter(all.groups_of(&user)));
@@ -223,14 +220,20 @@ impl Groups {
         }
         membership.replace_by(read);
         nodes.is_read.store(true, Ordering::Release);
-        true
+        Ok(())
     }
 
-    /// Whether the store has as much as it may, and whether it still has what it had: each second.
-    pub(super) async fn look_at_store(self: &Arc<Self>) -> Result<(), Code> {
+    /// Looks whether the store has as much as it may, and whether it still has what it had; else writes what is known here and reads
+    /// what there is then. With `anew` that is read in any case.
+    pub(super) async fn look_at_store(self: &Arc<Self>, anew: bool) -> Result<(), Code> {
         let Some(nodes) = &self.nodes else { return Ok(()) };
+        let mut anew = anew;
         let (bytes, life) = self.read(self.repository.state().await)?;
         nodes.is_full.store(bytes >= self.settings.stored_bytes, Ordering::Relaxed);
+        if let Some(bus) = self.bus.as_ref().filter(|_| nodes.claims.is_first()) {
+            // Tried again in a second.
+            let _ = bus.trim().await;
+        }
         let known = nodes.life.lock().clone();
         match life {
             Some(life) if known.as_ref().is_none_or(|known| *known == life) => *nodes.life.lock() = Some(life),
@@ -238,20 +241,22 @@ impl Groups {
                 if known.is_some() {
                     tracing::error!("the groups in redis are lost; this node writes those that it knows");
                     self.teach().await?;
+                    anew = true;
                 }
-                if life.is_none() {
-                    // Another node may be first.
-                    let named = repository::put_life(Batch::new(), rand::random());
-                    match self.repository.commit(named).await {
-                        Ok(_) | Err(StoreError::Changed) => {}
+                let new: [u8; 8] = rand::random();
+                let named = match life {
+                    Some(life) => Some(life),
+                    None => match self.repository.commit(repository::put_life(Batch::new(), new)).await {
+                        Ok(_) => Some(new.to_vec()),
+                        // Another node was first: taken when it is looked at next.
+                        Err(StoreError::Changed) => None,
                         Err(error) => return Err(self.not_stored(&error)),
-                    }
-                }
-                // Taken when it is looked at next.
-                *nodes.life.lock() = None;
+                    },
+                };
+                *nodes.life.lock() = named;
             }
         }
-        Ok(())
+        if anew { self.read_again().await } else { Ok(()) }
     }
 
     /// Writes the groups that the store has not got; what was said in them is lost.

@@ -2,6 +2,7 @@
 //! the channel.
 
 use std::{
+    mem,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -217,10 +218,19 @@ impl Groups {
 
     /// The same of one that is known by the id `known`.
     fn settle_as(&self, id: &str, known: &str, outcome: &Result<(), Code>) {
-        let settled = self.storing.lock().remove(id).unwrap_or_default();
-        self.answering.fetch_sub(settled.waiting.len(), Ordering::Relaxed);
-        for answer in &settled.waiting {
-            self.answer(answer, known, outcome);
+        loop {
+            let waiting = {
+                let mut storing = self.storing.lock();
+                let waiting = storing.get_mut(id).map(|one| mem::take(&mut one.waiting)).unwrap_or_default();
+                if waiting.is_empty() {
+                    // Only now: what comes to them by the channel waits for that.
+                    storing.remove(id);
+                    break;
+                }
+                waiting
+            };
+            self.answering.fetch_sub(waiting.len(), Ordering::Relaxed);
+            waiting.iter().for_each(|answer| self.answer(answer, known, outcome));
         }
         if let Some(nodes) = &self.nodes {
             nodes.note_settled();

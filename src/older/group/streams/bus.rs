@@ -19,10 +19,11 @@ use tokio::{
 use crate::{
     clock::{Clock, OncePerSecond},
     engines::redis::{self, Redis, RedisError},
+    limits,
     older::group::{
         message::{Notification, to_json, uuid},
         streams::{
-            consumers::{Consumers, Positions},
+            consumers::{Consumers, Positions, STREAMS},
             event::{CHANGES, Change, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS, Received},
             presence::{Presence, Status},
             queue::{Outgoing, Queue, QueueFull},
@@ -30,6 +31,17 @@ use crate::{
     },
     store::{Store, StoreError},
 };
+
+/// What entries have in memory is estimated by some of them.
+const TRIM: &str = "\
+for _, key in ipairs(KEYS) do
+    local bytes = redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 50)
+    if bytes and bytes > tonumber(ARGV[1]) then
+        redis.call('XTRIM', key, 'MAXLEN', math.floor(redis.call('XLEN', key) / 2))
+    end
+end
+return {}
+";
 
 /// Between attempts when Redis, or the store, refuses.
 pub const PAUSE: Duration = Duration::from_millis(100);
@@ -218,6 +230,13 @@ impl Bus {
     pub async fn until_reading(&self) {
         // Fails only when the tasks have ended.
         let _ = self.0.is_reading.clone().wait_for(|is| *is).await;
+    }
+
+    /// Halves streams that have more bytes than they may: of nodes one does that, now and then.
+    pub async fn trim(&self) -> Result<(), RedisError> {
+        let keys = STREAMS.map(str::to_owned).to_vec();
+        let args = vec![limits::STREAM_BYTES.to_string()];
+        self.0.instance.redis.run(&[redis::Run { script: TRIM, keys, args }]).await.map(drop)
     }
 
     /// Entries that wait to be published.
