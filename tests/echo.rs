@@ -74,7 +74,7 @@ async fn a_message_for_one_user_waits_until_it_was_read() {
     eventually(async || {
         bob.say("read").await;
         assert_eq!(bob.hear().await, "read");
-        (server.inboxes.mailboxes.on_disk() == 0).then_some(())
+        (server.inboxes.mailboxes.stored().await == Ok(0)).then_some(())
     })
     .await;
     let mut again = Client::connect(&server, "user=bob").await;

@@ -42,8 +42,7 @@ pub const KEY: &str = "a key that only services know";
 struct Rig {
     server: Server,
     address: SocketAddr,
-    /// Where it is a node: its secret, and its Redis.
-    _folder: TempDir,
+    /// Where it is a node.
     redis: Option<RedisServer>,
 }
 
@@ -53,7 +52,7 @@ impl Rig {
     }
 
     fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
-        let (folder, mut redis, mut is_node) = (TempDir::new().expect("a folder"), None, false);
+        let (mut redis, mut is_node) = (None, false);
         let server = Server::start_as("group", clock, |config| {
             config.group.port = Some(0);
             config.group.service_key = KEY.to_owned().into();
@@ -61,7 +60,7 @@ impl Rig {
             adjust(config);
             // A folder that was filled before is a server's alone.
             if config.data.dir == fresh && config.group.redis.is_none() && config.cluster.engine == Engine::None {
-                redis = join_if_asked(config, folder.path());
+                redis = join_if_asked(config);
             }
             is_node = config.cluster.engine != Engine::None;
         });
@@ -71,7 +70,7 @@ impl Rig {
             let ready = move || Runtime::new().expect("a runtime").block_on(until_ready(address));
             std::thread::spawn(ready).join().expect("the groups are read");
         }
-        Self { server, address, _folder: folder, redis }
+        Self { server, address, redis }
     }
 
     /// A group with these members.

@@ -25,7 +25,7 @@ use tokio_tungstenite::{
 };
 
 use crate::support::{
-    Http, PATIENCE, Response, Server, eventually,
+    Http, PATIENCE, Response, Server, eventually, nodes,
     redis::{RedisServer, join_if_asked},
 };
 
@@ -43,33 +43,54 @@ const ON_THE_SHARED_PORT: [(&str, &str); 4] = [
 struct Rig {
     server: Server,
     _redis: Option<RedisServer>,
-    _folder: TempDir,
     address: SocketAddr,
     http: Http<TcpStream>,
 }
 
 impl Rig {
     async fn start(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with(Clock::system(), adjust, join_if_asked).await
+    }
+
+    /// With a clock that the test moves: alone, since nodes take the time of Redis.
+    async fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with(clock, adjust, |_| None).await
+    }
+
+    /// Alone: what a test counts is each node's own.
+    async fn start_alone(adjust: impl FnOnce(&mut Config)) -> Self {
         Self::start_at(Clock::system(), adjust).await
     }
 
-    async fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
-        let (folder, mut redis) = (TempDir::new().unwrap(), None);
+    async fn start_with(
+        clock: Clock,
+        adjust: impl FnOnce(&mut Config),
+        join: impl FnOnce(&mut Config) -> Option<RedisServer>,
+    ) -> Self {
+        let mut redis = None;
         let server = Server::start_as("relay", clock, |config| {
-            redis = join_if_asked(config, folder.path());
             // On the shared port: what was pushed is read back there.
             config.ably.enabled = true;
             config.relay.port = Some(0);
             config.relay.api_key = KEY.to_owned().into();
             config.relay.stats_path = Some("/stats".into());
             adjust(config);
+            redis = join(config);
         });
         let address = server.address_of(Protocol::Relay);
         let http = Http::connect_to(address).await;
-        Self { server, _redis: redis, _folder: folder, address, http }
+        Self { server, _redis: redis, address, http }
+    }
+
+    /// Each request goes to the next node, where there are several.
+    async fn turn(&mut self) {
+        if nodes::count() > 1 {
+            self.http = Http::connect_to(self.address).await;
+        }
     }
 
     async fn post(&mut self, body: &str) -> Response {
+        self.turn().await;
         self.http.post("/api/push", &[("X-API-KEY", KEY)], body).await
     }
 
@@ -89,6 +110,7 @@ impl Rig {
     }
 
     async fn ask(&mut self, method: &str, target: &str) -> Response {
+        self.turn().await;
         self.http.ask(method, target, &[("X-API-KEY", KEY)]).await
     }
 

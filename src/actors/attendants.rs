@@ -18,6 +18,9 @@ pub trait Attendant: Send + Sync {
 
     /// In the order in which it was sent; must be quick.
     fn hear(self: Arc<Self>, broker: &Arc<Broker>, from: NodeId, letter: Bytes);
+
+    /// Redis was found without its data; must be quick.
+    fn lost(self: Arc<Self>) {}
 }
 
 /// By the name of the protocol.
@@ -27,6 +30,10 @@ pub struct Attendants(RwLock<HashMap<&'static str, Arc<dyn Attendant>>>);
 impl Attendants {
     pub fn add(&self, protocol: &'static str, attendant: Arc<dyn Attendant>) {
         self.0.write().insert(protocol, attendant);
+    }
+
+    pub fn all(&self) -> Vec<Arc<dyn Attendant>> {
+        self.0.read().values().cloned().collect()
     }
 
     pub fn of(&self, protocol: &str) -> Option<Arc<dyn Attendant>> {

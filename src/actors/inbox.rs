@@ -25,7 +25,6 @@ use crate::{
     clock::Clock,
     core::{budget::Account, frame},
     ids::Timestamp,
-    limits,
     store::{
         Place, StoreError,
         mailbox::{self, Bounds, Contents, Full, Message, Owner, Posted, Sharing, Tables, Unconfirmed},
@@ -36,8 +35,6 @@ use crate::{
 #[derive(Default)]
 pub struct InFlight {
     numbers: HashSet<u64>,
-    /// Somebody looks from time to time whether what another node has is free.
-    is_watched: bool,
 }
 
 impl Owner for InFlight {
@@ -90,7 +87,7 @@ impl Inboxes {
         let mailboxes = match place.claims.clone() {
             None => mailbox::Mailboxes::open(store, tables, bytes, memory)?,
             Some(claims) => {
-                let sharing = Sharing { claims, is_exclusive: true, seen: None, clock };
+                let sharing = Sharing { claims, is_exclusive: true, seen: None, levels: None, clock };
                 mailbox::Mailboxes::of_nodes(store, tables, bytes, memory, sharing)
             }
         };
@@ -172,51 +169,14 @@ impl Inboxes {
         if !self.is_shared() || !self.online.is_online(user) {
             return;
         }
-        let (inboxes, mailbox) = (self.clone(), self.mailboxes.of(user));
-        if !self.mailboxes.is_due(&mailbox) {
-            return;
-        }
-        tokio::spawn(async move {
-            if inboxes.look(&mailbox).await && !std::mem::replace(&mut mailbox.lock().owner.is_watched, true) {
-                loop {
-                    tokio::time::sleep(limits::MAILBOX_LOOK_AGAIN).await;
-                    if inboxes.is_worth_it(&mailbox).await {
-                        continue;
-                    }
-                    mailbox.lock().owner.is_watched = false;
-                    // Who has found something just before has left it to this one.
-                    let is_again = inboxes.is_worth_it(&mailbox).await;
-                    if !is_again || std::mem::replace(&mut mailbox.lock().owner.is_watched, true) {
-                        break;
-                    }
-                }
-            }
-            if !inboxes.online.is_online(&*mailbox.name) {
-                inboxes.hand_back(&mailbox).await;
-            }
-            inboxes.mailboxes.release(&mailbox);
-        });
-    }
-
-    /// Looks, if the user is here; whether it is worth looking again.
-    async fn is_worth_it(&self, mailbox: &Arc<Mailbox>) -> bool {
-        self.online.is_online(&*mailbox.name) && self.look(mailbox).await
-    }
-
-    /// Whether it is worth looking again.
-    async fn look(&self, mailbox: &Arc<Mailbox>) -> bool {
-        match self.mailboxes.load(mailbox).await {
-            Ok(loaded) => {
-                if loaded.is_more {
-                    self.nudge(&mailbox.name);
-                }
-                loaded.is_elsewhere
-            }
-            Err(error) => {
-                tracing::debug!(%error, "what waits for a user cannot be read yet");
-                true
-            }
-        }
+        let (mailbox, online, inboxes) = (self.mailboxes.of(user), Arc::clone(&self.online), self.clone());
+        let gone = (self.clone(), Arc::clone(&mailbox));
+        self.mailboxes.fetch(
+            &mailbox,
+            move |mailbox| online.is_online(&*mailbox.name),
+            move |mailbox| inboxes.nudge(&mailbox.name),
+            async move { gone.0.hand_back(&gone.1).await },
+        );
     }
 
     /// What is in hand and on its way to nobody is another node's to hand over.
@@ -233,6 +193,14 @@ impl Inboxes {
         }
     }
 
+    /// The server ends: what is in hand here is another node's to hand over at once.
+    pub async fn end(&self) {
+        for mailbox in self.mailboxes.all() {
+            let in_hand = mailbox.lock().queue.behind(0).map(|(number, _)| number).collect();
+            self.mailboxes.hand_back(&mailbox, in_hand).await;
+        }
+    }
+
     /// Removes what is older, and finds what was not told to this node, or could not be written.
     pub async fn sweep(&self, before: Timestamp) {
         let owners = self.mailboxes.sweep(before).await.unwrap_or_else(|error| {
@@ -244,7 +212,8 @@ impl Inboxes {
                 self.fetch(&user);
             } else if has_some {
                 let mailbox = self.mailboxes.of(&user);
-                self.look(&mailbox).await;
+                // What cannot be read now is found by the next sweep.
+                let _ = self.mailboxes.load(&mailbox).await;
                 self.hand_back(&mailbox).await;
                 self.mailboxes.release(&mailbox);
             }

@@ -94,6 +94,12 @@ pub struct Seen {
 
 /// Answers the other nodes from now on, and tells them of the connections that are open here.
 pub fn attend(broker: &Arc<Broker>, nodes: &Nodes) {
+    let losing = Arc::downgrade(broker);
+    nodes.on_loss(move || {
+        if let Some(broker) = losing.upgrade() {
+            broker.attendants.all().into_iter().for_each(|attendant| attendant.lost());
+        }
+    });
     let listening = Arc::downgrade(broker);
     nodes.on_word(move |word| {
         let Some(broker) = listening.upgrade() else { return };

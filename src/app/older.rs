@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::web;
+use actix_web::{rt, web};
 use ipnet::IpNet;
 
 use super::{every, storage::Places};
@@ -70,6 +70,9 @@ impl Older {
             let shared = relay::Shared::open(&config.relay, places.of("relay"), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
             let swept = Arc::clone(&shared);
+            // What was too old already at the start.
+            let begun = Arc::clone(&shared);
+            rt::spawn(async move { begun.delivery.sweep().await });
             every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.sweep().await);
             older.relay = Some(shared);
         }
@@ -82,7 +85,7 @@ impl Older {
         }
         if let Some(moderation) = read.moderation {
             let place = places.of(chat::elsewhere::NAME);
-            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, place, clock, leeway)?);
+            older.chat = Some(chats::open(config, moderation, read.mongodb, place, clock, leeway)?);
         }
         if config.group.enabled {
             older.group = Some(groups::open(config, read.blacklist, places, account, clock, leeway)?);
@@ -93,7 +96,7 @@ impl Older {
     /// They hear what their like at other nodes of a cluster asks and tells.
     pub fn attend(&self, broker: &Arc<Broker>) {
         if let Some(chat) = &self.chat {
-            broker.attendants.add(chat::elsewhere::NAME, Arc::clone(chat) as Arc<_>);
+            chat.attend(broker);
         }
         if let Some(relay) = &self.relay {
             relay.attend(broker);
@@ -124,6 +127,9 @@ impl Older {
 
     /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
+        if let Some(relay) = &self.relay {
+            relay.delivery.inboxes.end().await;
+        }
         if let Some(group) = &self.group {
             group.groups.stop(limits::GROUP_LAST_WORDS).await;
         }

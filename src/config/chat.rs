@@ -51,6 +51,9 @@ section! {
     strict_types: bool = "false", Switch;
     /// Days that messages are kept; 0 keeps them for ever.
     retention_days: u32 = "0", Whole(0, 36_500);
+    /// Bytes of all that is kept on the Redis of a cluster; more messages are refused. Without a cluster, or in MongoDB, there is
+    /// no such bound.
+    stored_bytes: u64 = "1073741824", STORE_BYTES;
     /// Messages a second by HTTP, all users together; 0 = no limit.
     requests_per_second: u32 = "0", RATE;
     /// Keep messages and groups in this MongoDB instead of the data folder: mongodb://user:password@host:27017.
@@ -139,8 +142,8 @@ impl Verdict<'_> {
         }
         if self.config.cluster.engine != Engine::None && !chat.uses_mongodb() && chat.retention_days == 0 {
             self.warn(
-                "chat.retention_days is 0 without MongoDB: messages stay for ever in the memory of the cluster's Redis, and \
-                 when that is full nothing is published any more; set chat.retention_days, or name a MongoDB",
+                "chat.retention_days is 0 without MongoDB: messages stay for ever in the memory of the cluster's Redis, and when \
+                 they have chat.stored_bytes more are refused; set chat.retention_days, or name a MongoDB",
             );
         }
         if !chat.require_exp {

@@ -31,6 +31,8 @@ section! {
     threads_path: Option<String> = "", OptionalPath;
     /// Open connections of this protocol.
     max_connections: usize = "20000", Whole(1, 10_000_000);
+    /// Mailboxes that are kept for those who have connected as them; who comes as another one is refused.
+    max_mailboxes: usize = "100000", Whole(1, 10_000_000);
     /// What opens a mailbox: `any` text, as with the older server, one of `tokens`, or a `jwt` (HS256) that names it.
     auth: PostOfficeAuth = "any", OneOf(PostOfficeAuth::WORDS);
     /// Tokens for postoffice.auth tokens; in a mailbox's name `*` stands for any text.

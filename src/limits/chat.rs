@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Rows of the chat archive that are read or removed at a time.
 pub const ARCHIVE_ROWS: usize = 1_000;
 
+/// What a row of the archive costs on Redis beside its bytes.
+pub const ARCHIVE_ROW_COST: usize = 160;
+
 /// How often the chat archive removes what is too old.
 pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
 
@@ -47,11 +50,13 @@ pub const CHAT_GROUP_MEMBERS: usize = 5_000;
 
 /// Users who are remembered to have taken part in one chat group that was not made here: later ones do not read its
 /// history. Those of all groups that are kept in memory beside, and for how long until the store is asked again; it is
-/// told at least so often that a group is in use.
+/// told at least so often that a group is in use. Other nodes are asked who has come since they were asked last, and so
+/// long before.
 pub const CHAT_PARTICIPANTS: usize = 10_000;
 pub const CHAT_PARTICIPANTS_KNOWN: usize = 262_144;
 pub const CHAT_PARTICIPANTS_FRESH: Duration = Duration::from_secs(10 * 60);
 pub const CHAT_PARTICIPANTS_TOUCHED: Duration = Duration::from_secs(3_600);
+pub const CHAT_PARTICIPANTS_SLACK: Duration = Duration::from_secs(10);
 
 /// How long the creator of a chat group waits until the members who are online are there, and how long another node
 /// does that is asked for it: what it says has to come within [`NODE_ANSWER`](super::NODE_ANSWER).

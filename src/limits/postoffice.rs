@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Longest name of a mailbox, in bytes (`docs/protocols/postoffice.md §6`).
 pub const POST_NAME_BYTES: usize = 256;
 
-/// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
-pub const POST_MAILBOXES: usize = 100_000;
+/// Mailboxes of nodes that are looked at by one script: whether they are still read here.
+pub const POST_LOOKED: usize = 100;
 
 /// Messages out of a mailbox on the way to one connection that it has not confirmed, and their bytes; more wait in the
 /// mailbox (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one message.
@@ -16,7 +16,7 @@ pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
 /// What a message in a mailbox costs in memory, beside its key, and its body while that is not on disk.
 pub const MAILBOX_MESSAGE_COST: usize = 192;
 
-/// What a message costs on Redis beside its bytes: the index of its two rows, and for a minute what its batch was answered.
+/// What a message costs on Redis beside its bytes: the index of its rows, and for a minute what its batch was answered.
 pub const MAILBOX_STORED_COST: usize = 512;
 
 /// Rows of waiting messages that are read at a time when a server starts.

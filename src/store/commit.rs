@@ -64,7 +64,7 @@ impl StoreError {
     /// What a client is told. Why the store cannot be read or written is for the operator.
     pub const fn to_fault(&self) -> Fault {
         match self {
-            Self::Full => Fault::DiskFull,
+            Self::Full | Self::NoRoom { .. } => Fault::DiskFull,
             // What is away is found again.
             Self::Busy | Self::Late | Self::Changed | Self::Unreachable(_) => Fault::Busy,
             Self::Memory(full) => full.to_fault(),

@@ -212,6 +212,9 @@ fn several_things_are_read_at_once(store: &dyn Store) {
         Read::due_keys("look", at(2), 9),
         Read::scheduled("look", "d"),
         Read::scheduled("look", "k"),
+        Read::count("look", ""),
+        Read::count("look", "l"),
+        Read::count("none", ""),
     ];
     store.look(reads, Box::new(move |result| told.send(result.unwrap()).unwrap()));
     let found = found.recv().unwrap();
@@ -221,5 +224,6 @@ fn several_things_are_read_at_once(store: &dyn Store) {
     assert_eq!(found[4..6], [Found::Number(7), Found::Number(store.bytes("look").unwrap())]);
     let key = Scheduled { due: at(3), key: b"d".to_vec(), value: vec![] };
     assert_eq!(found[6..8], [Found::Due(vec![key]), Found::Due(vec![])]);
-    assert_eq!(found[8..], [Found::Value(Some(b"x".to_vec())), Found::Value(None)]);
+    assert_eq!(found[8..10], [Found::Value(Some(b"x".to_vec())), Found::Value(None)]);
+    assert_eq!(found[10..], [2, 1, 0].map(Found::Number));
 }

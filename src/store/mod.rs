@@ -94,6 +94,9 @@ pub enum StoreError {
     /// Succeeds again when there is space.
     #[error("the disk of the data folder is full")]
     Full,
+    /// What is kept may have no more bytes.
+    #[error("{limit} bytes are kept, as many as {setting} allows")]
+    NoRoom { limit: u64, setting: &'static str },
     /// More waits for the disk than may wait.
     #[error("the disk of the data folder is too slow for what is written")]
     Busy,

@@ -46,6 +46,11 @@ pub enum Read {
     Bytes {
         table: String,
     },
+    /// How many rows there are whose key begins so. Quick on Redis alone.
+    Count {
+        table: String,
+        prefix: Vec<u8>,
+    },
 }
 
 /// What was found, in the form of what was read.
@@ -82,6 +87,10 @@ impl Read {
         Self::Bytes { table: table.to_owned() }
     }
 
+    pub fn count(table: &str, prefix: impl Into<Vec<u8>>) -> Self {
+        Self::Count { table: table.to_owned(), prefix: prefix.into() }
+    }
+
     /// Reads it on this thread.
     pub(super) fn now<S: Store + ?Sized>(&self, store: &S) -> Result<Found, StoreError> {
         Ok(match self {
@@ -98,6 +107,7 @@ impl Read {
             Self::Scheduled { table, key } => Found::Value(store.scheduled(table, key)?),
             Self::Cursor { name } => Found::Number(store.cursor(name)?),
             Self::Bytes { table } => Found::Number(store.bytes(table)?),
+            Self::Count { table, prefix } => Found::Number(store.list(table, prefix, None, usize::MAX)?.len() as u64),
         })
     }
 }

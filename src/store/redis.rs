@@ -269,6 +269,10 @@ fn write_read(read: &Read, args: &mut Vec<Bytes>) {
         Read::Scheduled { table, key } => args.extend([letter("s"), text(table), Bytes::copy_from_slice(key)]),
         Read::Cursor { name } => args.extend([letter("c"), text(name)]),
         Read::Bytes { table } => args.extend([letter("b"), text(table)]),
+        Read::Count { table, prefix } => {
+            let from = [b"[", &prefix[..]].concat();
+            args.extend([letter("n"), text(table), from.into(), end_of(prefix)]);
+        }
     }
 }
 
@@ -325,7 +329,7 @@ impl<'a> Parts<'a> {
                 Found::Rows((0..count).map(|_| self.row()).collect::<Result<_, _>>()?)
             }
             Read::Due { .. } | Read::DueKeys { .. } => Found::Due(self.due()?),
-            Read::Cursor { .. } | Read::Bytes { .. } => Found::Number(self.number()?),
+            Read::Cursor { .. } | Read::Bytes { .. } | Read::Count { .. } => Found::Number(self.number()?),
         })
     }
 }

@@ -48,7 +48,7 @@ async fn chats_are_there_with_their_members_and_a_second_run_adds_nothing() {
     assert_eq!(brought.brings(ALL), [0, 8, 0]);
     assert_eq!(brought.brings(&format!("{ALL} --dry-run")), [0, 8, 0]);
 
-    let house = House::start(|config| config.data.dir = brought.data());
+    let house = House::start_alone(|config| config.data.dir = brought.data());
     assert_eq!(contents(&house, "private_7_42", 42).await, json!(["yes", "ready?"]));
     let group = "group_1751355000000000000_7";
     for (room, user, expected) in [
@@ -84,7 +84,7 @@ async fn numbered_messages_keep_their_order() {
     let brought = Brought::new("chat", &[("m.csv", rows)]);
     assert_eq!(brought.brings("--messages m.csv"), [3, 0, 0]);
     assert_eq!(brought.brings("--messages m.csv"), [0, 3, 0]);
-    let house = House::start(|config| config.data.dir = brought.data());
+    let house = House::start_alone(|config| config.data.dir = brought.data());
     assert_eq!(contents(&house, "private_7_42", 7).await, json!(["c", "b", "a"]));
 }
 

@@ -19,7 +19,10 @@ use tokio::{net::TcpStream, sync::oneshot};
 
 use crate::{
     chat::client::Client,
-    support::{Http, Response, UPGRADE},
+    support::{
+        Http, Response, UPGRADE, nodes,
+        redis::{RedisServer, join_if_asked},
+    },
 };
 
 pub const SECRET: &str = "a secret of the chat that is long enough";
@@ -31,6 +34,9 @@ pub struct House {
     pub shared: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Nodes beside it.
+    others: Vec<(Self, TempDir)>,
+    redis: Option<RedisServer>,
     data: Arc<TempDir>,
 }
 
@@ -42,6 +48,10 @@ pub fn load(vars: &[(&str, &str)], dir: &std::path::Path) -> Result<Loaded, Comp
     config::load(&environment, &[])
 }
 
+fn folder() -> Arc<TempDir> {
+    Arc::new(TempDir::new().expect("a folder for the data"))
+}
+
 fn profile() -> Config {
     // No settings files there.
     let nowhere = std::env::temp_dir().join("nowhere");
@@ -51,29 +61,38 @@ fn profile() -> Config {
 
 impl House {
     pub fn start(adjust: impl FnOnce(&mut Config)) -> Self {
-        Self::start_at(Clock::system(), adjust)
+        Self::start_on(folder(), Clock::system(), adjust, join_if_asked).expect("the server starts")
     }
 
+    /// With a clock that the test moves: alone, since nodes take the time of Redis.
     pub fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
-        let data = TempDir::new().expect("a folder for the data");
-        Self::start_on(Arc::new(data), clock, adjust).expect("the server starts")
+        Self::start_on(folder(), clock, adjust, |_| None).expect("the server starts")
+    }
+
+    /// Alone: what was imported is in the data folder.
+    pub fn start_alone(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(Clock::system(), adjust)
     }
 
     /// What is said when it cannot start.
     pub fn fails(adjust: impl FnOnce(&mut Config)) -> String {
-        let data = TempDir::new().expect("a folder for the data");
-        let started = Self::start_on(Arc::new(data), Clock::system(), adjust);
+        let started = Self::start_on(folder(), Clock::system(), adjust, |_| None);
         started.err().expect("it does not start")
     }
 
     /// Stops it and starts it again with its data.
     pub fn restart(mut self, adjust: impl FnOnce(&mut Config)) -> Self {
         self.end();
-        let data = Arc::clone(&self.data);
-        Self::start_on(data, Clock::system(), adjust).expect("the server starts")
+        drop(self.redis.take());
+        Self::start_on(Arc::clone(&self.data), Clock::system(), adjust, join_if_asked).expect("the server starts")
     }
 
-    fn start_on(data: Arc<TempDir>, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Result<Self, String> {
+    fn start_on(
+        data: Arc<TempDir>,
+        clock: Clock,
+        adjust: impl FnOnce(&mut Config),
+        join: impl FnOnce(&mut Config) -> Option<RedisServer>,
+    ) -> Result<Self, String> {
         let mut config = profile();
         config.server.port = 0;
         config.server.workers = 2;
@@ -81,6 +100,15 @@ impl House {
         config.chat.timezone = "UTC".to_owned();
         config.data.dir = data.path().to_owned();
         adjust(&mut config);
+        let redis = join(&mut config);
+        let launch = |config| Self::launch(Arc::clone(&data), clock.clone(), config);
+        let (mut server, others) =
+            nodes::start(&config, launch, |server| vec![&mut server.address, &mut server.shared])?;
+        (server.others, server.redis) = (others, redis);
+        Ok(server)
+    }
+
+    fn launch(data: Arc<TempDir>, clock: Clock, config: Config) -> Result<Self, String> {
         let (started, on_start) = mpsc::channel();
         let (stop, on_stop) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -100,7 +128,7 @@ impl House {
             });
         });
         let (address, shared) = on_start.recv().expect("it says something")?;
-        Ok(Self { address, shared, stop: Some(stop), thread: Some(thread), data })
+        Ok(Self { address, shared, stop: Some(stop), thread: Some(thread), others: Vec::new(), redis: None, data })
     }
 
     fn end(&mut self) {
@@ -110,6 +138,7 @@ impl House {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the server does not panic");
         }
+        self.others.iter_mut().for_each(|(other, _)| other.end());
     }
 
     /// A connection that has been welcomed.

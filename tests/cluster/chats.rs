@@ -132,3 +132,49 @@ async fn several_devices_of_a_user_are_one_user_at_all_nodes() {
         assert_eq!(device.data().await["content"], "to both");
     }
 }
+
+/// Of a group that was not made here whoever was online and received may read, also who came to another node between
+/// two messages.
+#[tokio::test]
+async fn who_receives_at_another_node_reads_the_history() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let nodes = nodes::<2>(&ground, &redis, |_| {});
+    until_all_met(&nodes).await;
+    let mut ann = connect(&nodes[0], 7).await;
+    let mut readers = Vec::new();
+    for (user, number) in [(8, 1), (9, 2), (10, 3)] {
+        let history = async || get(&nodes[0], "/api/ws/messages?room_id=group_77", user).await.status;
+        assert_eq!(history().await, 403, "{user}");
+        readers.push(connect(&nodes[1], user).await);
+        let told = ann.asks("send_group_message", json!({"group_id": "group_77", "content": "to all"})).await;
+        assert_eq!(told["data"]["sent_count"], number, "{told}");
+        assert_eq!(history().await, 200, "{user}");
+    }
+}
+
+/// `chat.stored_bytes`: what is kept on Redis is bounded for all nodes together, and who is refused is told by what.
+#[tokio::test]
+async fn messages_on_redis_are_bounded() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let nodes = nodes::<2>(&ground, &redis, |config| config.chat.stored_bytes = 30_000);
+    until_all_met(&nodes).await;
+    let mut senders = [connect(&nodes[0], 7).await, connect(&nodes[1], 8).await];
+    let mut sent = 0;
+    loop {
+        let told = senders[sent % 2].asks("send_message", json!({"to_user_id": 9, "content": "x".repeat(500)})).await;
+        if told["code"] == 10008 {
+            let reason = told["reason"].as_str().unwrap();
+            assert_eq!(reason, "30000 bytes are kept, as many as chat.stored_bytes allows");
+            break;
+        }
+        assert_eq!(told["code"], 10003, "{told}");
+        sent += 1;
+    }
+    assert!((10..50).contains(&sent), "{sent}");
+    for sender in &mut senders {
+        let told = sender.asks("send_message", json!({"to_user_id": 9, "content": "x".repeat(500)})).await;
+        assert_eq!(told["code"], 10008, "{told}");
+    }
+}

@@ -7,7 +7,7 @@ use letshare_server::config::Config;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
 
-use super::{Ground, proxy::Proxy};
+use super::{Ground, proxy::Proxy, until_met};
 use crate::{
     postoffice::client::{Client, letter},
     relay::Socket,
@@ -342,6 +342,135 @@ async fn a_mailbox_is_one_at_all_nodes() {
         Some(())
     })
     .await;
+}
+
+/// Of connections that open a mailbox at two nodes in one moment one stays, and gets its letters.
+#[tokio::test]
+async fn of_two_that_open_a_mailbox_at_once_one_stays() {
+    const ROUNDS: usize = 60;
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, other] = nodes(&ground, &redis, serving);
+    until_met(one.address, 2).await;
+    until_met(other.address, 2).await;
+    let mut desk = mailbox(&one, "desk").await;
+    let mut readers = Vec::new();
+    for round in 0..ROUNDS {
+        let name = format!("m{round}");
+        let (mut first, mut second) = tokio::join!(mailbox(&one, &name), mailbox(&other, &name));
+        let mut reader = tokio::select! {
+            (code, _) = first.expect_close() => { assert_eq!(code, 4009); second }
+            (code, _) = second.expect_close() => { assert_eq!(code, 4009); first }
+        };
+        desk.send(letter("desk", &*name, "to who stayed")).await;
+        assert_eq!(reader.next().await["subject"], "to who stayed", "{name}");
+        readers.push(reader);
+    }
+    // None of them was closed since, at either node.
+    for node in [&one, &other] {
+        let stats = Http::connect(node).await.ask("GET", "/postoffice/stats", &[]).await.json();
+        let counted = (&stats["connections"], &stats["mailboxes"], &stats["max_connections"]);
+        assert_eq!(counted, (&json!(ROUNDS + 1), &json!(ROUNDS + 1), &json!(40_000)), "{stats}");
+    }
+    for mut reader in readers {
+        assert!(reader.received_so_far().await.is_empty());
+    }
+}
+
+/// `postoffice.max_mailboxes`: of all nodes together; who comes again is known.
+#[tokio::test]
+async fn the_mailboxes_of_all_nodes_are_bounded() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, other] = nodes(&ground, &redis, |config| {
+        serving(config);
+        config.postoffice.max_mailboxes = 2;
+    });
+    let row = async |name: &[u8]| redis.command(&[b"HEXISTS", b"ls:{st:postoffice}r:po_mailboxes", name]).await;
+    for (node, name) in [(&one, "erp"), (&other, "desk"), (&other, "erp")] {
+        mailbox(node, name).await.leave().await;
+        eventually(async || (row(name.as_bytes()).await == ":1\r\n").then_some(())).await;
+    }
+    for node in [&one, &other] {
+        let url = format!("ws://{}/postoffice/ws?clientID=audit", node.address);
+        let refused = Client::open(&url, Some("Bearer any"), "audit").await.err().unwrap();
+        let Error::Http(answer) = &*refused else { panic!("{refused}") };
+        let reason = answer.headers()["refusal-reason"].to_str().unwrap();
+        assert_eq!(answer.status(), 503);
+        assert!(reason.starts_with("2 mailboxes are known, as many as postoffice.max_mailboxes allows"), "{reason}");
+    }
+}
+
+/// Redis loses its data: who reads a mailbox is found from all nodes a moment later, without coming again.
+#[tokio::test]
+async fn open_mailboxes_are_known_again_when_redis_has_lost_its_data() {
+    const COUNT: usize = 150;
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let [one, other] = nodes(&ground, &redis, serving);
+    let mut readers = Vec::new();
+    for number in 0..COUNT {
+        readers.push(mailbox(if number % 2 == 0 { &one } else { &other }, &format!("m{number}")).await);
+    }
+    let mut desk = mailbox(&other, "desk").await;
+    for (number, reader) in readers.iter_mut().enumerate() {
+        until_known(&mut desk, &format!("m{number}"), reader).await;
+    }
+    redis.command(&[b"FLUSHALL"]).await;
+    let known = async || redis.command(&[b"HLEN", b"ls:{st:postoffice}r:po_mailboxes"]).await;
+    eventually(async || (known().await == format!(":{}\r\n", COUNT + 1)).then_some(())).await;
+    for (number, reader) in readers.iter_mut().enumerate() {
+        desk.send(letter("desk", &*format!("m{number}"), "after")).await;
+        while reader.next().await["subject"] != "after" {}
+    }
+    // Who else is there is known when they have renewed their leases.
+    eventually(async || {
+        let stats = Http::connect(&one).await.ask("GET", "/postoffice/stats", &[]).await.json();
+        (stats["connections"] == COUNT + 1 && stats["mailboxes"] == COUNT + 1).then_some(())
+    })
+    .await;
+}
+
+/// However many letters wait, one more reads what gives way for it.
+#[tokio::test]
+async fn a_letter_for_a_full_mailbox_reads_what_gives_way() {
+    let letters: usize = if std::env::var_os("LETSHARE_NIGHTLY").is_some() { 5_000 } else { 500 };
+    const MORE: usize = 20;
+    let redis = RedisServer::start_as(&["--appendfsync", "no"]).await;
+    let ground = Ground::new();
+    let [node] = nodes(&ground, &redis, |config| {
+        serving(config);
+        config.postoffice.mailboxes = vec!["erp".into()];
+        config.postoffice.mailbox_messages = letters;
+    });
+    let mut desk = mailbox(&node, "desk").await;
+    for number in 0..letters {
+        desk.send(letter("desk", "erp", &number.to_string())).await;
+        // Not so many at a time that the last wait too long for their turn.
+        if number % 250 == 249 {
+            desk.received_so_far().await;
+        }
+    }
+    let counted = async || {
+        let stats = redis.command(&[b"INFO", b"all"]).await;
+        let figure = |name: &str| {
+            let line = stats.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+            line.split(',').next().unwrap().parse::<usize>().unwrap()
+        };
+        [figure("total_net_output_bytes:"), figure("cmdstat_evalsha:calls=")]
+    };
+    let [bytes, scripts] = counted().await;
+    for number in 0..MORE {
+        desk.send(letter("desk", "erp", &format!("more {number}"))).await;
+    }
+    desk.received_so_far().await;
+    let [bytes, scripts] = [counted().await[0] - bytes, counted().await[1] - scripts].map(|figure| figure / MORE);
+    println!("a letter for a mailbox that is full with {letters}: {scripts} scripts, {bytes} bytes of answers");
+    assert!(bytes < 4_096, "{bytes}");
+    let mut erp = mailbox(&node, "erp").await;
+    for number in MORE..letters {
+        assert_eq!(erp.next().await["subject"], number.to_string());
+    }
 }
 
 /// Redis comes back without its data: its owner's next connection makes a mailbox known again.

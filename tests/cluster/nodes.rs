@@ -162,3 +162,18 @@ async fn operators_see_all_nodes() {
     drop(other);
     eventually(async || Some(ask().await).filter(|items| items.len() == 1 || items[1]["version"].is_null())).await;
 }
+
+/// What is read of Redis at a time is bounded in bytes: behind the first few messages there are more, also when all of them would
+/// have come at once.
+#[tokio::test]
+async fn a_history_of_long_messages_is_whole() {
+    let redis = RedisServer::start().await;
+    let ground = Ground::new();
+    let nodes = ground.nodes::<2>(&redis);
+    let mut client = AblyClient::connect(&nodes[0], KEY).await;
+    let texts: Vec<String> = (0..6).map(|number| number.to_string().repeat(40_000)).collect();
+    for text in &texts {
+        client.publish("long", message(text)).await;
+    }
+    assert!(history(&nodes[1], "long").await == texts);
+}

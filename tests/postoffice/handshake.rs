@@ -85,7 +85,7 @@ async fn refusals_in_their_order() {
 /// §2, §6: the cap, its order before 401, and the replacement that is allowed although it is reached.
 #[tokio::test]
 async fn the_cap_counts_connections_and_lets_replacements_in() {
-    let server = PostOfficeServer::start(|config| config.postoffice.max_connections = 2);
+    let server = PostOfficeServer::start_alone(|config| config.postoffice.max_connections = 2);
     let mut first = Client::connect(&server, "a").await;
     let second = Client::connect(&server, "b").await;
     for (target, headers) in [("/ws?clientID=c", &[TOKEN][..]), ("/ws", &[]), ("/ws?clientID=a", &[])] {
@@ -110,7 +110,7 @@ async fn the_cap_counts_connections_and_lets_replacements_in() {
 /// §2: a burst does not pass the limit.
 #[tokio::test]
 async fn a_burst_does_not_pass_the_cap() {
-    let server = PostOfficeServer::start(|config| config.postoffice.max_connections = 5);
+    let server = PostOfficeServer::start_alone(|config| config.postoffice.max_connections = 5);
     let attempts = (0..20).map(|number| {
         let url = format!("ws://{}/ws?clientID=m{number}", server.address);
         async move { Client::open(&url, Some(TOKEN.1), "m").await }
@@ -232,7 +232,7 @@ async fn pages_of_other_hosts_have_to_be_listed() {
 /// §5: `/health` and `/stats`.
 #[tokio::test]
 async fn pages_for_people() {
-    let server = PostOfficeServer::start(|config| config.postoffice.mailboxes = vec!["later".into()]);
+    let server = PostOfficeServer::start_alone(|config| config.postoffice.mailboxes = vec!["later".into()]);
     let _client = Client::connect(&server, "a").await;
     assert_eq!(server.ask("/health", &[]).await.json(), json!({"status": "ok"}));
     let stats = server.stats().await;

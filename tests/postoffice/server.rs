@@ -1,22 +1,23 @@
 //! The server of `MODE=postoffice`, on free ports and in this process.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, mpsc},
     thread::JoinHandle,
 };
 
 use letshare_server::{
     app,
     clock::Clock,
-    config::{self, Config, Engine, Environment, Protocol},
+    config::{self, Config, Environment, Protocol},
 };
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot};
 
 use crate::support::{
-    Http, Response, UPGRADE, eventually, raw,
+    Http, Response, UPGRADE, eventually, nodes, raw,
     redis::{RedisServer, join_if_asked},
 };
 
@@ -27,14 +28,14 @@ pub struct PostOfficeServer {
     pub shared: SocketAddr,
     stop: Option<oneshot::Sender<bool>>,
     thread: Option<JoinHandle<()>>,
-    data: Arc<Data>,
+    /// Nodes beside it.
+    others: Vec<(Self, TempDir)>,
+    redis: Option<RedisServer>,
+    data: Arc<TempDir>,
 }
 
-/// What a server has beside its process.
-struct Data {
-    folder: TempDir,
-    /// Only a node of a cluster.
-    redis: OnceLock<Option<RedisServer>>,
+fn folder() -> Arc<TempDir> {
+    Arc::new(TempDir::new().expect("a folder for the data"))
 }
 
 /// What `MODE=postoffice` says.
@@ -51,34 +52,47 @@ pub fn profile() -> Config {
 
 impl PostOfficeServer {
     pub fn start(adjust: impl FnOnce(&mut Config)) -> Self {
-        Self::start_at(Clock::system(), adjust)
+        Self::start_on(folder(), Clock::system(), adjust, join_if_asked)
     }
 
+    /// With a clock that the test moves: alone, since nodes take the time of Redis.
     pub fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
-        let folder = TempDir::new().expect("a folder for the data");
-        Self::start_on(Arc::new(Data { folder, redis: OnceLock::new() }), clock, adjust)
+        Self::start_on(folder(), clock, adjust, |_| None)
+    }
+
+    /// Alone: what a test counts is each node's own.
+    pub fn start_alone(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(Clock::system(), adjust)
     }
 
     /// Stops it in order and starts it again with its data.
     pub fn restart(mut self, adjust: impl FnOnce(&mut Config)) -> Self {
         self.end(true);
-        Self::start_on(Arc::clone(&self.data), Clock::system(), adjust)
+        drop(self.redis.take());
+        Self::start_on(Arc::clone(&self.data), Clock::system(), adjust, join_if_asked)
     }
 
-    fn start_on(data: Arc<Data>, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+    fn start_on(
+        data: Arc<TempDir>,
+        clock: Clock,
+        adjust: impl FnOnce(&mut Config),
+        join: impl FnOnce(&mut Config) -> Option<RedisServer>,
+    ) -> Self {
         let mut config = profile();
         config.server.port = 0;
         config.server.workers = 2;
         config.postoffice.port = Some(0);
-        let folder = data.folder.path();
-        config.data.dir = folder.to_owned();
-        let redis = data.redis.get_or_init(|| join_if_asked(&mut config, folder));
-        if let Some(redis) = redis {
-            config.cluster.engine = Engine::Redis;
-            config.cluster.endpoint = Some(format!("127.0.0.1:{}", redis.port));
-            config.cluster.secret_file = Some(folder.join("secret"));
-        }
+        config.data.dir = data.path().to_owned();
         adjust(&mut config);
+        let redis = join(&mut config);
+        let launch = |config| Ok::<_, Infallible>(Self::launch(Arc::clone(&data), clock.clone(), config));
+        let Ok((mut server, others)) =
+            nodes::start(&config, launch, |server| vec![&mut server.address, &mut server.shared]);
+        (server.others, server.redis) = (others, redis);
+        server
+    }
+
+    fn launch(data: Arc<TempDir>, clock: Clock, config: Config) -> Self {
         let (started, on_start) = mpsc::channel();
         let (stop, on_stop) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -94,13 +108,15 @@ impl PostOfficeServer {
             });
         });
         let (address, shared) = on_start.recv().expect("the server starts");
-        Self { address: address.expect("it is served"), shared, stop: Some(stop), thread: Some(thread), data }
+        let (address, stop, thread) = (address.expect("it is served"), Some(stop), Some(thread));
+        Self { address, shared, stop, thread, others: Vec::new(), redis: None, data }
     }
 
     /// What SIGTERM does; the server ends on its own.
     pub fn begin_drain(&mut self) {
         let stop = self.stop.take().expect("not stopped yet");
         stop.send(true).expect("the server runs");
+        self.others.iter_mut().for_each(|(other, _)| other.begin_drain());
     }
 
     fn end(&mut self, in_order: bool) {
@@ -110,6 +126,7 @@ impl PostOfficeServer {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the server does not panic");
         }
+        self.others.iter_mut().for_each(|(other, _)| other.end(in_order));
     }
 
     pub async fn stats(&self) -> Value {

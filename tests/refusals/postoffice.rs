@@ -44,6 +44,10 @@ async fn when_it_is_full() {
     let _first = Socket::open(client, "/ws?clientID=a", &[TOKEN]).await;
     let words = ["Connection limit reached", "1 connections are open", "postoffice.max_connections"];
     client.shuts("/ws?clientID=b", &[TOKEN], 503, &words).await;
+    let (_server, client) = start(|config| config.postoffice.max_mailboxes = 1);
+    let _first = Socket::open(client, "/ws?clientID=a", &[TOKEN]).await;
+    let words = ["Connection limit reached", "1 mailboxes are known", "postoffice.max_mailboxes"];
+    client.shuts("/ws?clientID=b", &[TOKEN], 503, &words).await;
     let (_server, client) = start(|config| config.limits.connections = 1);
     let _first = Socket::open(client, "/ws?clientID=a", &[TOKEN]).await;
     let words = ["Connection limit reached", "1 WebSockets are open", "limits.connections"];

@@ -157,6 +157,7 @@ async fn a_restart_keeps_them() {
         config.relay.offline_ttl = Duration::ZERO;
     };
     let mut rig = Rig::start(off).await;
+    eventually(async || (rig.kept().await == 0).then_some(())).await;
     let dropped = rig.push(push("dropped")).await;
     assert_eq!(dropped.get("kept"), None, "the original answer");
     drop(rig);

@@ -20,7 +20,7 @@ async fn proving(how: Identify) -> Rig {
 /// `identify_ack`
 #[tokio::test]
 async fn identify_is_acknowledged_on_wish() {
-    let mut rig = Rig::start(|config| config.relay.identify_ack = true).await;
+    let mut rig = Rig::start_alone(|config| config.relay.identify_ack = true).await;
     let mut first = rig.user("u-208").await;
     let mut second = rig.socket("").await;
     second.identify(json!("u-208")).await;

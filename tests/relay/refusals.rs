@@ -158,7 +158,7 @@ async fn origins() {
 /// The caps of the edge, in the words of the relay.
 #[tokio::test]
 async fn a_full_server() {
-    let mut rig = Rig::start(|config| {
+    let mut rig = Rig::start_alone(|config| {
         config.limits.connections_per_address = 1;
         config.limits.exempt_loopback = false;
     })

@@ -39,7 +39,12 @@ async fn identify_moves_a_connection_into_a_group() {
     // §7: the same again changes nothing.
     user.identify(json!("b")).await;
     user.send(r#"{"type":"ping","ts":1}"#).await;
-    assert_eq!(user.next().await["type"], "pong");
+    let mut pong = user.next().await;
+    // Where nodes count, one that was counted for nobody may have come as well.
+    while nodes::are_asked() && pong["event"] == "probe" {
+        pong = user.next().await;
+    }
+    assert_eq!(pong["type"], "pong");
     let again = rig.push(json!({"event_name": "x", "subject": 1, "token": "b"})).await;
     assert_eq!(again["connections"], 1);
     user.expect("x").await;

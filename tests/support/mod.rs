@@ -8,6 +8,7 @@ pub mod echo_server;
 pub mod http;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+pub mod nodes;
 pub mod process;
 pub mod raw;
 pub mod redis;

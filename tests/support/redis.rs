@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
 };
@@ -19,30 +19,61 @@ use tokio::{
     runtime::Runtime,
 };
 
-use super::eventually;
+use super::{eventually, nodes};
 
 /// Ends with its owner.
 pub struct RedisServer {
     pub port: u16,
     password: Option<&'static str>,
-    dir: TempDir,
+    dir: Folder,
     /// What it is told beside that.
     settings: Vec<String>,
     child: Option<Child>,
 }
 
-/// With `LETSHARE_ON_REDIS` set, a server with these settings is a node of a cluster, on a Redis of its own. The folder holds its
-/// secret.
-pub fn join_if_asked(config: &mut Config, folder: &Path) -> Option<RedisServer> {
-    std::env::var_os("LETSHARE_ON_REDIS")?;
-    let start = || Runtime::new().expect("a runtime").block_on(RedisServer::start());
-    let redis = thread::spawn(start).join().expect("redis starts");
+/// With `LETSHARE_ON_REDIS` or `LETSHARE_NODES` set, a server with these settings is a node of a cluster, on a Redis of its own. That
+/// has its data in the data folder, so who starts again with the one finds the other.
+pub fn join_if_asked(config: &mut Config) -> Option<RedisServer> {
+    if !nodes::are_asked() {
+        return None;
+    }
+    let folder = config.data.dir.join("redis");
+    fs::create_dir_all(&folder).expect("the folder can be written");
     let secret = folder.join("secret");
     fs::write(&secret, "0123456789abcdef".repeat(4)).expect("the folder can be written");
+    let start = || {
+        Runtime::new().expect("a runtime").block_on(async {
+            let redis = RedisServer::start_so(None, &["--appendfsync", "no"], Folder::Kept(folder)).await;
+            // Of nodes of an earlier run.
+            redis.command(&[b"DEL", b"ls:leases"]).await;
+            redis
+        })
+    };
+    let redis = thread::spawn(start).join().expect("redis starts");
     config.cluster.engine = Engine::Redis;
     config.cluster.endpoint = Some(format!("127.0.0.1:{}", redis.port));
     config.cluster.secret_file = Some(secret);
     Some(redis)
+}
+
+/// Where its data is.
+enum Folder {
+    /// Gone with it.
+    Own(TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Kept(folder) => folder,
+        }
+    }
+
+    fn own() -> Self {
+        Self::Own(TempDir::new().expect("a folder for the data"))
+    }
 }
 
 impl RedisServer {
@@ -52,16 +83,15 @@ impl RedisServer {
 
     /// With these settings on its command line.
     pub async fn start_as(settings: &[&str]) -> Self {
-        Self::start_so(None, settings).await
+        Self::start_so(None, settings, Folder::own()).await
     }
 
     pub async fn start_with(password: Option<&'static str>) -> Self {
-        Self::start_so(password, &[]).await
+        Self::start_so(password, &[], Folder::own()).await
     }
 
-    async fn start_so(password: Option<&'static str>, settings: &[&str]) -> Self {
+    async fn start_so(password: Option<&'static str>, settings: &[&str], dir: Folder) -> Self {
         let settings = settings.iter().map(ToString::to_string).collect();
-        let dir = TempDir::new().expect("a folder for the data");
         let mut server = Self { port: 0, password, dir, settings, child: None };
         // The free port may be taken by another test before Redis binds it.
         for _ in 0..10 {
@@ -108,7 +138,7 @@ impl RedisServer {
 
     /// Starts again, after [`RedisServer::kill`], with the data of then.
     pub async fn fall_back(&mut self, copy: TempDir) {
-        self.dir = copy;
+        self.dir = Folder::Own(copy);
         self.restart().await;
     }
 

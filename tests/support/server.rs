@@ -1,6 +1,6 @@
 //! A server in this process, on a thread and a free port of its own.
 
-use std::{net::SocketAddr, sync::mpsc, thread::JoinHandle};
+use std::{convert::Infallible, net::SocketAddr, sync::mpsc, thread::JoinHandle};
 
 use letshare_server::{
     app,
@@ -10,6 +10,8 @@ use letshare_server::{
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+
+use super::nodes;
 
 /// Stops with its last owner.
 pub struct Server {
@@ -21,7 +23,9 @@ pub struct Server {
     drain: Option<oneshot::Sender<()>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _data: TempDir,
+    /// Nodes beside it.
+    others: Vec<(Self, TempDir)>,
+    _data: Option<TempDir>,
 }
 
 impl Server {
@@ -36,10 +40,12 @@ impl Server {
         // All clients of a test come from one address, as fast as they can.
         config.limits.connects_per_second = 0;
         config.limits.requests_per_second = 0;
-        Self::start_with(clock, config, adjust)
+        let (config, data) = Self::adjusted(config, adjust);
+        Self::launch(clock, config).keeping(data, Vec::new())
     }
 
-    /// A server with the settings of a drop-in profile, on free ports of this machine alone.
+    /// A server with the settings of a drop-in profile, on free ports of this machine alone; or several, if it is a node and
+    /// that is asked for.
     pub fn start_as(mode: &str, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
         let nowhere = TempDir::new().expect("a folder without files");
         let environment = Environment {
@@ -51,14 +57,29 @@ impl Server {
         let flags = [("server.host", "127.0.0.1"), ("chat.jwt_secret", "a secret of the tests, 32 bytes long")];
         let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let loaded = config::load(&environment, &flags).expect("the profile is valid");
-        Self::start_with(clock, loaded.config, adjust)
+        let (config, data) = Self::adjusted(loaded.config, adjust);
+        let launch = |config| Ok::<_, Infallible>(Self::launch(clock.clone(), config));
+        let Ok((server, others)) = nodes::start(&config, launch, |server| {
+            let addresses = server.listening.iter_mut().map(|(address, _)| address);
+            addresses.chain([&mut server.address]).collect()
+        });
+        server.keeping(data, others)
     }
 
-    fn start_with(clock: Clock, mut config: Config, adjust: impl FnOnce(&mut Config)) -> Self {
+    fn adjusted(mut config: Config, adjust: impl FnOnce(&mut Config)) -> (Config, TempDir) {
         config.server.port = 0;
         let data = TempDir::new().expect("a folder for the data");
         config.data.dir = data.path().to_owned();
         adjust(&mut config);
+        (config, data)
+    }
+
+    fn keeping(mut self, data: TempDir, others: Vec<(Self, TempDir)>) -> Self {
+        (self._data, self.others) = (Some(data), others);
+        self
+    }
+
+    fn launch(clock: Clock, config: Config) -> Self {
         let token = static_token(config.auth.secret.expose_secret());
         let (started, on_start) = mpsc::channel();
         let (drain, on_drain) = oneshot::channel();
@@ -88,7 +109,8 @@ impl Server {
             drain: Some(drain),
             stop: Some(stop),
             thread: Some(thread),
-            _data: data,
+            others: Vec::new(),
+            _data: None,
         }
     }
 
@@ -127,12 +149,14 @@ impl Server {
     pub fn begin_drain(&mut self) {
         let drain = self.drain.take().expect("not draining yet");
         drain.send(()).expect("the server runs");
+        self.others.iter_mut().for_each(|(other, _)| other.begin_drain());
     }
 
     /// Waits until the drained server has ended.
     pub fn join(&mut self) {
         let thread = self.thread.take().expect("not joined yet");
         thread.join().expect("the server does not panic");
+        self.others.iter_mut().for_each(|(other, _)| other.join());
     }
 }
 

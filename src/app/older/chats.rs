@@ -7,7 +7,8 @@ use crate::{
     app::every,
     auth::Leeway,
     clock::Clock,
-    config, limits,
+    config::Config,
+    limits,
     older::chat::{Chat, moderation::Moderation},
     store::{
         Place,
@@ -20,13 +21,14 @@ use crate::{
 /// # Errors
 /// For the operator: MongoDB is set and cannot be reached.
 pub fn open(
-    settings: &config::Chat,
+    config: &Config,
     moderation: Moderation,
     mongodb: Option<database::Settings>,
     place: Place,
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Arc<Chat>> {
+    let settings = &config.chat;
     let (archive, driver): (SharedArchive, _) = match mongodb {
         Some(mongodb) => {
             let (archive, driver) = database::open(mongodb, clock)?;
@@ -37,7 +39,10 @@ pub fn open(
             match place.claims {
                 None => (Arc::new(archive), None),
                 // Nodes share it, on their Redis.
-                Some(_) => (Arc::new(BesideArchive::new(archive)), None),
+                Some(_) => {
+                    let archive = archive.bounded(settings.stored_bytes);
+                    (Arc::new(BesideArchive::new(archive, config.cluster.deadline)), None)
+                }
             }
         }
     };

@@ -64,6 +64,9 @@ pub fn greeting(secret: Option<String>, lease: Duration) -> Run {
     Run { script: include_str!("nodes/greeting.lua"), keys: vec![SETUP.to_owned()], args }
 }
 
+/// Must be quick.
+type Loss = Box<dyn Fn() + Send + Sync>;
+
 /// A handle, cheap to clone.
 #[derive(Clone)]
 pub struct Nodes(Arc<Inner>);
@@ -84,7 +87,7 @@ struct Inner {
     /// What all nodes have to be set up with: name, value, name, value.
     setup: Vec<Bytes>,
     /// Called when Redis was found empty.
-    on_loss: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    on_loss: Mutex<Vec<Loss>>,
     /// The rows that all nodes have are to be read, or are being read.
     has_rows_to_read: AtomicBool,
     asked: AtomicU64,
@@ -139,7 +142,7 @@ impl Nodes {
             unfit: Mutex::new(Some(Unready::of("how redis is set up is not known yet".to_owned()))),
             on_word: OnceLock::new(),
             setup: greeting.args.iter().map(|arg| arg.clone().into()).collect(),
-            on_loss: OnceLock::new(),
+            on_loss: Mutex::default(),
             has_rows_to_read: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             waiting: Mutex::default(),
@@ -258,10 +261,15 @@ impl Nodes {
                     "redis has lost its data: it is told again how the servers are set up, and what was revoked"
                 );
                 inner.tail.alarm(TOPICS.to_vec());
-                inner.on_loss.get().into_iter().for_each(|on_loss| on_loss());
+                inner.on_loss.lock().iter().for_each(|on_loss| on_loss());
             }
         };
         self.0.tail.subscribe(LOSSES.to_vec(), Box::new(hears), Box::new(|| {}));
+    }
+
+    /// Called whenever Redis was found without its data, from now on.
+    pub fn on_loss(&self, hears: impl Fn() + Send + Sync + 'static) {
+        self.0.on_loss.lock().push(Box::new(hears));
     }
 
     /// Whether nobody has used this up before; `life` is how long that is known.

@@ -38,14 +38,16 @@ while true do
   else
     found = redis.call('XREVRANGE', KEYS[2], to, from, 'COUNT', count)
   end
+  local taken = 0
   for _, entry in ipairs(found) do
+    taken = taken + 1
     reply[#reply + 1] = entry[2][2]
     size = size + #entry[2][2]
     left = left - 1
     if ARGV[8] == 'f' then from = '(' .. entry[1] else to = '(' .. entry[1] end
     if size >= most then break end
   end
-  if #found < count then break end
+  if taken == #found and #found < count then break end
   if left == 0 or size >= most then
     reply[5] = 1
     break

@@ -29,6 +29,8 @@ enum Asked {
     Among(Vec<u64>),
     /// All that are.
     All,
+    /// Those who are online since then.
+    Since(u64),
     /// How many.
     Count,
     InRoom {
@@ -58,6 +60,11 @@ impl HasCome {
 }
 
 impl Chat {
+    /// Hears the other nodes from now on.
+    pub fn attend(self: &Arc<Self>, broker: &Broker) {
+        broker.attendants.add(NAME, Arc::clone(self) as Arc<_>);
+    }
+
     pub async fn is_online(&self, user: u64, broker: &Broker) -> bool {
         if self.online.is_online(&user) {
             return true;
@@ -85,6 +92,18 @@ impl Chat {
             return here;
         }
         there.into_iter().flatten().chain(here).collect::<BTreeSet<u64>>().into_iter().collect()
+    }
+
+    /// Everybody online here, and of the other nodes those who have come since then; without a time everybody. Whether all nodes
+    /// have answered.
+    pub async fn online_since(&self, since: Option<Timestamp>, broker: &Broker) -> (Vec<u64>, bool) {
+        let others = broker.nodes().map_or(0, |nodes| nodes.others().len());
+        let asked = since.map_or(Asked::All, |since| Asked::Since(since.millis()));
+        let there: Vec<Vec<u64>> = broker.ask_protocol(NAME, &asked, |_| false).await;
+        let have_answered = there.len() >= others;
+        let here = self.online.list(None, usize::MAX);
+        let all: BTreeSet<u64> = there.into_iter().flatten().chain(here).collect();
+        (all.into_iter().collect(), have_answered)
     }
 
     pub async fn count_online(&self, broker: &Broker) -> usize {
@@ -137,6 +156,11 @@ impl Attendant for Chat {
                     serde_json::to_vec(&users)
                 }
                 Asked::All => serde_json::to_vec(&self.online.list(None, usize::MAX)),
+                Asked::Since(since) => {
+                    let mut users = self.online.list(None, usize::MAX);
+                    users.retain(|user| self.online.since(user).is_some_and(|came| came.millis() >= since));
+                    serde_json::to_vec(&users)
+                }
                 Asked::Count => serde_json::to_vec(&self.online.users()),
                 Asked::InRoom { user, room } => serde_json::to_vec(&self.online.is_in(user, &room)),
                 Asked::Attach { users, channel } => {

@@ -112,6 +112,9 @@ impl Chat {
         if let Some(more) = self.store_warning.allows(&self.clock) {
             tracing::error!(%error, more, "a chat message could not be stored; its sender was answered so");
         }
-        code.into()
+        match error {
+            StoreError::NoRoom { .. } => Reply::from(code).because(error.to_string()),
+            _ => code.into(),
+        }
     }
 }

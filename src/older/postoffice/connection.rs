@@ -209,15 +209,17 @@ impl ProtocolHandler for Connection {
         self.session = Some(handle.session);
         let reader = Reader {
             session: handle.session,
-            handle: ReaderHandle { transport: handle, since: transport.now(), slot: Arc::clone(&self.slot) },
+            handle: ReaderHandle { transport: handle, slot: Arc::clone(&self.slot) },
             started: self.started,
             is_ready: false,
             is_behind: false,
+            is_claimed: false,
         };
+        let session = reader.session;
         if !self.shared.enter(&self.mailbox, reader) {
             return transport.close(CloseReason::Replaced);
         }
-        self.shared.has_come(&self.mailbox, transport.now(), &transport.worker().broker);
+        self.shared.claim(&self.mailbox, session, &transport.worker().broker);
         let channel = self.mailbox.lock().owner.channel.clone();
         if let Err(fault) = transport.subscribe(&channel, true, Bytes::new()) {
             self.refuse_attachment(fault, transport);

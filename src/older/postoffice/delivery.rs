@@ -154,6 +154,8 @@ impl Shared {
                 }
                 Err(error) => tracing::debug!(%error, "letters are swept later"),
             }
+            // What was told to this node and did not come.
+            let _ = self.look_at_all().await;
         }
         for mailbox in self.mailboxes.all() {
             self.expire(&mailbox);

@@ -1,20 +1,19 @@
 //! Letters where several nodes share the mailboxes (`docs/cluster.md`): a letter is in the store before it is published to the channel
-//! of its mailbox, and what is published says to the connections that read it, at whichever node, that something waits. What the
-//! post offices of the nodes ask and tell each other concerns these connections.
+//! of its mailbox, and what is published says to the connections that read it, at whichever node, that something waits.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use actix_web::{rt, rt::time::timeout};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     actors::{
         accounts::{Full as NoRoom, Kind},
-        attendants::{Answering, Attendant},
         broker::Broker,
         transport::context::TransportContext,
     },
@@ -23,8 +22,8 @@ use crate::{
         command::Publish,
         message::{Data, EntryId, Message},
     },
-    error::{CloseReason, Fault},
-    ids::{ConnectionId, NodeId, Timestamp},
+    error::Fault,
+    ids::ConnectionId,
     limits,
     older::postoffice::{
         connection::Connection,
@@ -37,23 +36,6 @@ use crate::{
         mailbox::{Full, Message as Waiting, Posted},
     },
 };
-
-/// What the post office is called among the nodes.
-const NAME: &str = "postoffice";
-
-/// What it asks itself at the other nodes: whether a connection that started then is too late for a mailbox.
-#[derive(Serialize, Deserialize)]
-struct IsOutdated {
-    name: String,
-    started: u64,
-}
-
-/// A mailbox has a new reader since then; the older ones are closed.
-#[derive(Serialize, Deserialize)]
-struct HasCome {
-    name: String,
-    since: u64,
-}
 
 /// Names the letters of a mailbox among the entries of its channel, together with their numbers. The id of a connection cannot be
 /// chosen, so nobody else publishes under it.
@@ -193,11 +175,14 @@ impl Sending {
                 Ok(Some(number))
             }
             Posted::Known => Ok(None),
-            Posted::Full(full) => Err(match full {
-                Full::Owner => Refusal::MailboxFull(storage.bounds.messages),
-                Full::All => Refusal::AllMailboxesFull,
-                Full::Memory(full) => full.to_fault().into(),
-            }),
+            Posted::Full(full) => {
+                shared.dropped.fetch_add(1, Ordering::Relaxed);
+                Err(match full {
+                    Full::Owner => Refusal::MailboxFull(storage.bounds.messages),
+                    Full::All => Refusal::AllMailboxesFull,
+                    Full::Memory(full) => full.to_fault().into(),
+                })
+            }
         }
     }
 }
@@ -206,10 +191,7 @@ impl Shared {
     /// The mailbox of this name, if it has been opened before, at whichever node.
     pub async fn known(&self, name: &str) -> Result<Option<Arc<Mailbox>>, StoreError> {
         let found = self.mailboxes.find(name);
-        let is_known = |mailbox: &Arc<Mailbox>| {
-            let owner = &mailbox.lock().owner;
-            owner.is_remembered || owner.is_known
-        };
+        let is_known = |mailbox: &Arc<Mailbox>| mailbox.lock().owner.is_kept();
         if self.mailboxes.sharing().is_none() || found.as_ref().is_some_and(is_known) {
             return Ok(found);
         }
@@ -223,73 +205,12 @@ impl Shared {
 
     /// Takes in hand what waits in a mailbox that is read here, and tells its readers.
     pub fn fetch(self: &Arc<Self>, mailbox: &Arc<Mailbox>) {
-        let has_readers = |mailbox: &Mailbox| !mailbox.lock().owner.readers.is_empty();
-        if self.mailboxes.sharing().is_none() || !has_readers(mailbox) || !self.mailboxes.is_due(mailbox) {
-            return;
-        }
-        let (shared, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
-        tokio::spawn(async move {
-            while let Err(error) = shared.mailboxes.load(&mailbox).await {
-                if let Some(more) = shared.disk_warning.allows(&shared.clock) {
-                    tracing::warn!(%error, more, "letters cannot be read yet");
-                }
-                tokio::time::sleep(limits::MAILBOX_LOOK_AGAIN).await;
-                if !has_readers(&mailbox) {
-                    break;
-                }
-            }
-            if has_readers(&mailbox) {
-                mailbox.lock().owner.readers.iter().for_each(|reader| reader.handle.transport.nudge());
-            } else {
-                shared.mailboxes.let_go(&mailbox);
-            }
-            shared.mailboxes.release(&mailbox);
-        });
-    }
-
-    /// Tells the other nodes that a mailbox has a reader here, since this moment.
-    pub fn has_come(&self, mailbox: &Mailbox, since: Timestamp, broker: &Broker) {
-        if self.mailboxes.sharing().is_some() && !self.settings.multi_device {
-            let letter = HasCome { name: mailbox.name.to_string(), since: since.millis() };
-            // Cannot fail: it is written into memory.
-            broker.tell_protocol(NAME, &serde_json::to_vec(&letter).unwrap_or_default());
-        }
-    }
-
-    /// Whether another node has a connection as `name` that is newer (`docs/protocols/postoffice.md §2`, 409).
-    pub async fn is_outdated_elsewhere(&self, name: &str, started: Option<u64>, broker: &Broker) -> bool {
-        let Some(started) = started.filter(|_| self.mailboxes.sharing().is_some()) else { return false };
-        let asked = IsOutdated { name: name.to_owned(), started };
-        broker.ask_protocol(NAME, &asked, |is_outdated: &bool| *is_outdated).await.contains(&true)
-    }
-
-    /// Tells the other nodes, and hears them, from now on.
-    pub fn attend(self: &Arc<Self>, broker: &Broker) {
-        if self.mailboxes.sharing().is_some() {
-            broker.attendants.add(NAME, Arc::clone(self) as Arc<_>);
-        }
-    }
-}
-
-impl Attendant for Shared {
-    fn answer(self: Arc<Self>, _: Arc<Broker>, question: Box<RawValue>) -> Answering {
-        let asked: Option<IsOutdated> = serde_json::from_str(question.get()).ok();
-        let answer = asked.map(|asked| self.is_outdated(&asked.name, Some(asked.started)));
-        Box::pin(std::future::ready(answer.and_then(|answer| serde_json::to_vec(&answer).ok())))
-    }
-
-    /// Of two who come in one moment at two nodes the one of the greater node stays.
-    fn hear(self: Arc<Self>, broker: &Arc<Broker>, from: NodeId, letter: Bytes) {
-        let Ok(HasCome { name, since }) = serde_json::from_slice(&letter) else { return };
-        let Some((mailbox, nodes)) = self.mailboxes.find(&name).zip(broker.nodes()) else { return };
-        let came = (since, from.to_bytes());
-        let is_older = |own: Timestamp| (own.millis(), nodes.own().to_bytes()) < came;
-        mailbox.lock().owner.readers.retain(|reader| {
-            let stays = !is_older(reader.handle.since);
-            if !stays {
-                reader.handle.transport.close(CloseReason::Replaced);
-            }
-            stays
-        });
+        let (mailboxes, let_go) = (Arc::clone(&self.mailboxes), Arc::clone(mailbox));
+        self.mailboxes.fetch(
+            mailbox,
+            |mailbox| !mailbox.lock().owner.readers.is_empty(),
+            |mailbox| mailbox.lock().owner.readers.iter().for_each(|reader| reader.handle.transport.nudge()),
+            async move { mailboxes.let_go(&let_go) },
+        );
     }
 }

@@ -33,6 +33,7 @@ use crate::{
         shared::Shared,
         thread::{Thread, ThreadQuery},
     },
+    store::StoreError,
 };
 
 /// The way in to PostOffice, of one worker thread.
@@ -70,7 +71,7 @@ impl PostOffice {
         let account = self.ingress.account_of_request(request, AppId::DEFAULT);
         let mut charge = account.charge(Kind::Answer, 0).map_err(Full::to_fault)?;
         let broker = &self.ingress.worker.broker;
-        let thread = match self.shared.known(name).await.map_err(|_| Refused::Busy)? {
+        let thread = match self.shared.known(name).await? {
             Some(mailbox) => query.read(&mailbox, broker, &mut charge).await?,
             // A mailbox that nobody has opened has no letters.
             None => Thread::default(),
@@ -108,6 +109,7 @@ impl Endpoint for PostOffice {
             return Err(Refused::Outdated);
         }
         let slot = self.shared.take_slot(&name).ok_or(Refused::Full(self.shared.settings.max_connections))?;
+        self.shared.admit(&name).await?;
         let mailbox = self.shared.mailboxes.of(&name);
         Ok(Box::new(Connection::new(Arc::clone(&self.shared), mailbox, principal, slot, started)))
     }
@@ -146,6 +148,9 @@ reply_table! {
             "Connection rejected: newer connection exists",
             "a connection with the same or a later startTime has the mailbox",
         ),
+        TooManyMailboxes(limit: usize) => Reply::new(503, LIMIT_REACHED, format!(
+            "{limit} mailboxes are known, as many as postoffice.max_mailboxes allows, and clientID is none of them"
+        )),
         NoSubject => Reply::new(400, "subjectId is required", "the parameter subjectId is missing"),
         BadLimit => Reply::new(400, "limit is a number from 1 to 1000", ""),
         Busy => Reply::new(503, "The server is busy", ""),
@@ -159,7 +164,7 @@ reply_table! {
 impl edge::Refused for Refused {
     fn reason(&self) -> Reason {
         match self {
-            Self::Full(_) => Reason::Full,
+            Self::Full(_) | Self::TooManyMailboxes(_) => Reason::Full,
             Self::Unauthorized => Reason::Token,
             _ => Reason::Request,
         }
@@ -169,6 +174,13 @@ impl edge::Refused for Refused {
 impl Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reply().reason)
+    }
+}
+
+/// Another machine does not answer.
+impl From<StoreError> for Refused {
+    fn from(_: StoreError) -> Self {
+        Self::Busy
     }
 }
 
@@ -190,6 +202,15 @@ fn refused(reply: &Reply) -> HttpResponse {
     explained(answer::plain(reply.code, &reply.text), &reply.reason)
 }
 
+/// The same; who may come again soon is told so.
+fn busy(why: &Refused) -> HttpResponse {
+    let mut response = refused(&why.reply());
+    if let Refused::Busy | Refused::NoRoom(_) = why {
+        response.headers_mut().insert(RETRY_AFTER, 1.into());
+    }
+    response
+}
+
 /// Serves these paths; with `any_path` every other one, too.
 pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, shared: Arc<Shared>) {
     let settings = &shared.settings;
@@ -201,19 +222,16 @@ pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, shared: Arc<Sha
         HttpResponse::Ok().json(json!({"status": "ok"}))
     });
     edge::route(config, &settings.stats_path, Methods::PlainRead, endpoint, async |endpoint, _, _| {
-        HttpResponse::Ok().json(endpoint.shared.stats())
+        match endpoint.shared.stats(&endpoint.ingress.worker.broker).await {
+            Ok(stats) => HttpResponse::Ok().json(stats),
+            Err(_) => busy(&Refused::Busy),
+        }
     });
     if let Some(path) = &settings.threads_path {
         edge::route(config, path, Methods::PlainRead, endpoint, async |endpoint, request, _| {
             match endpoint.thread(request).await {
                 Ok(thread) => HttpResponse::Ok().content_type("application/json").body(thread),
-                Err(why) => {
-                    let mut response = refused(&why.reply());
-                    if let Refused::Busy | Refused::NoRoom(_) = why {
-                        response.headers_mut().insert(RETRY_AFTER, 1.into());
-                    }
-                    response
-                }
+                Err(why) => busy(&why),
             }
         });
     }

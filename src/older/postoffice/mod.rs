@@ -6,7 +6,7 @@
 //! * `endpoint`: the way in, and the pages beside it; `access`: which token opens which mailbox; `thread`: letters of the past
 //! * `connection`: the protocol handler, which sends the letters of its mailbox; `submit`: a letter of its client, which
 //!   `letter` reads and `validation` judges; `refusal`: what a sender is told; `format`: letters as they are sent
-//! * `elsewhere`: letters where nodes share the mailboxes, and what the post offices of these ask and tell each other
+//! * `elsewhere`: letters where nodes share the mailboxes; `readers`: who reads one, and what these nodes ask and tell each other
 //! * `shared`: what all worker threads share; `owner`: who reads a mailbox; `delivery`: letters in and out of mailboxes
 
 mod access;
@@ -17,6 +17,7 @@ mod endpoint;
 mod format;
 mod letter;
 mod owner;
+mod readers;
 mod refusal;
 mod shared;
 mod submit;

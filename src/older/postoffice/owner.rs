@@ -6,7 +6,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{
     actors::fanout::hub::TransportHandle,
     core::budget::{Kind, Tab},
-    ids::{ChannelName, ConnectionId, SessionId, Timestamp},
+    error::CloseReason,
+    ids::{ChannelName, ConnectionId, SessionId},
     limits,
     older::postoffice::{format::PREFIX, shared::ConnectionSlot},
     store::mailbox::{Bounds, Full, Message, Owner, Payers, Put, Queue, Removed},
@@ -39,13 +40,13 @@ pub struct Reader<H> {
     pub is_ready: bool,
     /// As many letters are on the way to it as may be.
     pub is_behind: bool,
+    /// Where nodes share the mailbox: it has been written that it is read here.
+    pub is_claimed: bool,
 }
 
 /// A reader as other connections see it.
 pub struct ReaderHandle {
     pub transport: TransportHandle,
-    /// When it came.
-    pub since: Timestamp,
     pub slot: Arc<ConnectionSlot>,
 }
 
@@ -99,7 +100,26 @@ impl<H: Send + 'static> Owner for MailboxOwner<H> {
     }
 }
 
+impl MailboxOwner {
+    /// These do not read it any more: others do.
+    pub fn close(&mut self, sessions: &[SessionId]) {
+        for reader in self.readers.extract_if(.., |reader| sessions.contains(&reader.session)) {
+            reader.handle.transport.close(CloseReason::Replaced);
+        }
+    }
+}
+
 impl<H> MailboxOwner<H> {
+    /// Letters for it are kept while nobody reads it.
+    pub const fn is_kept(&self) -> bool {
+        self.is_remembered || self.is_known
+    }
+
+    /// The connections that it was written of that they read it here.
+    pub fn claimed(&self) -> Vec<SessionId> {
+        self.readers.iter().filter(|reader| reader.is_claimed).map(|reader| reader.session).collect()
+    }
+
     /// Whether a connection that started at `started` comes too late (`§2`, 409).
     pub fn is_outdated(&self, started: Option<u64>) -> bool {
         let is_older = |started| self.readers.iter().any(|reader| reader.started.is_some_and(|known| known >= started));

@@ -7,7 +7,6 @@ use std::sync::{
 };
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
 
 use crate::{
     auth::Leeway,
@@ -31,10 +30,12 @@ use crate::{
 pub type Mailboxes = mailbox::Mailboxes<MailboxOwner>;
 pub type Mailbox = mailbox::Mailbox<MailboxOwner>;
 
-/// Names of the mailboxes that outlive their connections; the values are empty.
+/// Names of the mailboxes that outlive their connections; where nodes share them with the node that reads one.
 pub(super) const REMEMBERED: &str = "po_mailboxes";
 /// The letters of the last minutes that have an id, where nodes share the mailboxes.
 const SEEN: &str = "po_seen";
+/// The letters that wait, in the order in which they give way, where nodes share the mailboxes.
+const LEVELS: &str = "po_levels";
 const LETTERS: mailbox::Tables = mailbox::Tables { facts: "po_waiting", bodies: "po_letters" };
 
 pub struct Shared {
@@ -43,7 +44,7 @@ pub struct Shared {
     pub mailboxes: Arc<Mailboxes>,
     pub clock: Clock,
     pub(super) store: Arc<dyn Store>,
-    connections: AtomicUsize,
+    pub(super) connections: AtomicUsize,
     /// Letters that had to make room for others, or could not be kept.
     pub(super) dropped: AtomicU64,
     pub(super) disk_warning: OncePerSecond,
@@ -75,7 +76,8 @@ impl Shared {
             None => Mailboxes::open(Arc::clone(&store), LETTERS, bytes, account)
                 .context("cannot read the letters in the data folder")?,
             Some(claims) => {
-                let sharing = Sharing { claims, is_exclusive: false, seen: Some(SEEN), clock: clock.clone() };
+                let (seen, levels, clock) = (Some(SEEN), Some(LEVELS), clock.clone());
+                let sharing = Sharing { claims, is_exclusive: false, seen, levels, clock };
                 Mailboxes::of_nodes(Arc::clone(&store), LETTERS, bytes, account, sharing)
             }
         };
@@ -119,17 +121,6 @@ impl Shared {
         Storage { is_on: matches!(self.settings.offline, OfflineLetters::Store), bounds }
     }
 
-    /// What `/stats` says (`§5`).
-    pub fn stats(&self) -> Value {
-        json!({
-            "connections": self.connections.load(Ordering::Relaxed),
-            "max_connections": self.settings.max_connections,
-            "mailboxes": self.mailboxes.count(),
-            "stored": self.mailboxes.on_disk(),
-            "dropped": self.dropped.load(Ordering::Relaxed),
-        })
-    }
-
     pub fn is_full(&self) -> bool {
         self.connections.load(Ordering::Relaxed) >= self.settings.max_connections
     }
@@ -162,8 +153,6 @@ impl Shared {
 
     /// A connection begins to read its mailbox; an older one is closed. False: it is the older one itself.
     pub fn enter(self: &Arc<Self>, mailbox: &Arc<Mailbox>, reader: Reader<ReaderHandle>) -> bool {
-        // Before the mailbox is locked: `Mailboxes::release` takes the two locks in this order.
-        let may_remember = self.mailboxes.count() <= limits::POST_MAILBOXES;
         let mut contents = mailbox.lock();
         let owner = &mut contents.owner;
         if !self.settings.multi_device {
@@ -175,19 +164,11 @@ impl Shared {
             }
         }
         owner.readers.push(reader);
-        let is_new = !owner.is_remembered && may_remember;
-        owner.is_remembered |= is_new;
-        // Redis may have lost the row since; who writes from another node knows the mailbox by that alone.
-        let is_written = is_new || (owner.is_remembered && self.mailboxes.sharing().is_some());
+        let is_new = self.mailboxes.sharing().is_none() && !std::mem::replace(&mut owner.is_remembered, true);
         drop(contents);
-        if is_written {
+        if is_new {
             let written = self.store.commit(Batch::new().put(REMEMBERED, &*mailbox.name, ""));
-            let known = (Arc::clone(self), Arc::clone(mailbox));
-            self.watch(written, "a mailbox is remembered only until the server stops", move || {
-                let (shared, mailbox) = known;
-                // The others do not know it: it is written when its owner comes again.
-                mailbox.lock().owner.is_remembered = shared.mailboxes.sharing().is_none();
-            });
+            self.watch(written, "a mailbox is remembered only until the server stops", || {});
         }
         true
     }

@@ -97,8 +97,11 @@ impl Delivery {
     }
 
     /// How many wait, those included that are on their way.
-    pub fn kept(&self) -> u64 {
-        self.inboxes.mailboxes.on_disk()
+    ///
+    /// # Errors
+    /// They are at another machine, which does not answer.
+    pub async fn kept(&self) -> Result<u64, StoreError> {
+        self.inboxes.mailboxes.stored().await
     }
 
     /// How many connections here a push reaches now.
@@ -286,11 +289,11 @@ mod tests {
         assert_eq!(events(&take(&mut first)), ["one", "two", "three"]);
         assert!(take(&mut second).is_empty());
         first.pong(&2_u64.to_be_bytes());
-        assert_eq!(delivery.kept(), 1);
+        assert_eq!(delivery.kept().await, Ok(1));
         first.close();
         assert_eq!(events(&take(&mut second)), ["three"]);
         second.pong(&1_u64.to_be_bytes());
-        assert_eq!((delivery.kept(), delivery.inboxes.mailboxes.count()), (0, 0));
+        assert_eq!((delivery.kept().await, delivery.inboxes.mailboxes.count()), (Ok(0), 0));
     }
 
     #[actix_web::test]

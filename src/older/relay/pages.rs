@@ -55,6 +55,6 @@ pub async fn stats(relay: &Relay, _: &HttpRequest, _: &mut web::Payload) -> Resu
         "connections": counts.connections,
         "identified": counts.identified,
         "users": counts.users,
-        "kept": delivery.kept(),
+        "kept": delivery.kept().await?,
     })))
 }

@@ -1,22 +1,35 @@
 //! An archive whose store is on another machine: all of it runs beside the worker threads, which must not wait for that.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{Archive, Group, Inserted, Message, MessageId, Page, Reading, embedded::EmbeddedArchive};
-use crate::store::Readers;
+use crate::store::{Readers, StoreError};
 
 pub struct BesideArchive {
     archive: EmbeddedArchive,
     readers: Readers,
+    /// Within which every call is answered, its turn among the others included.
+    deadline: Duration,
 }
 
 impl BesideArchive {
-    pub fn new(archive: EmbeddedArchive) -> Self {
-        Self { archive, readers: Readers::default() }
+    pub fn new(archive: EmbeddedArchive, deadline: Duration) -> Self {
+        Self { archive, readers: Readers::default(), deadline }
     }
 
     fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&EmbeddedArchive) -> Reading<'_, T> + Send + 'static,
+    ) -> Reading<'_, T> {
+        let running = self.run_to_the_end(call);
+        // A call whose turn has not come by then is not carried out.
+        async move { timeout(self.deadline, running).await.map_err(|_| StoreError::Late)? }.boxed()
+    }
+
+    fn run_to_the_end<T: Send + 'static>(
         &self,
         call: impl FnOnce(&EmbeddedArchive) -> Reading<'_, T> + Send + 'static,
     ) -> Reading<'_, T> {
@@ -89,6 +102,49 @@ impl Archive for BesideArchive {
     }
 
     fn sweep(&self) -> Reading<'_, ()> {
-        self.run(Archive::sweep)
+        self.run_to_the_end(Archive::sweep)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        limits,
+        store::{Batch, archive::Ids, faulty::FaultyDisk},
+    };
+
+    /// However many wait for a store that hangs; and whose turn has not come by then does nothing later.
+    #[tokio::test]
+    async fn every_call_is_answered_within_the_deadline() {
+        let (disk, clock) = (FaultyDisk::default(), Clock::system());
+        let store = disk.store();
+        let archive = EmbeddedArchive::new(store.clone(), clock.clone(), None);
+        let archive = BesideArchive::new(archive, Duration::from_millis(200));
+        let ids = Ids::new(clock.clone());
+        disk.hold();
+        let inserts = (0..2 * limits::READERS).map(|_| {
+            let (id, room, created) = (ids.mint(), "private_7_8".to_owned(), clock.now());
+            archive.insert(Message {
+                id,
+                room,
+                from: 7,
+                to: 8,
+                kind: 1,
+                content: "late".into(),
+                created,
+                client_id: None,
+            })
+        });
+        for inserted in join_all(inserts).await {
+            assert_eq!(inserted, Err(StoreError::Late));
+        }
+        disk.release();
+        store.commit(Batch::new()).await.unwrap();
+        assert_eq!(archive.page("private_7_8", 1, 20).await.unwrap().total, limits::READERS as u64);
     }
 }

@@ -46,6 +46,10 @@ const SEEN: &str = "chat seen";
 const GROUPS: &str = "chat groups";
 const MEMBERS: &str = "chat members";
 const PARTICIPANTS: &str = "chat participants";
+const TABLES: [&str; 8] = [MESSAGES, ROOMS, INBOX, CLIENT_IDS, SEEN, GROUPS, MEMBERS, PARTICIPANTS];
+
+/// The rows of one message: where it stands, whom it is for, what its sender calls it.
+const MESSAGE_ROWS: usize = 4;
 
 /// The archive of a data folder. Clones are the same.
 #[derive(Clone)]
@@ -54,6 +58,8 @@ pub struct EmbeddedArchive {
     clock: Clock,
     /// How long messages are kept; for ever if none.
     retention: Option<Duration>,
+    /// How much all of it may have; none: as much as there is room for.
+    bytes: Option<u64>,
     /// Rows that are looked at before they are written, by table and key. A lock ends when they are on disk, whether
     /// anybody waits for that or not.
     locks: Arc<KeyedLock>,
@@ -62,7 +68,32 @@ pub struct EmbeddedArchive {
 
 impl EmbeddedArchive {
     pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Option<Duration>) -> Self {
-        Self { store, clock, retention, locks: Arc::default(), readers: Readers::default() }
+        Self { store, clock, retention, bytes: None, locks: Arc::default(), readers: Readers::default() }
+    }
+
+    /// The same, of which more than this is refused: what is there and what comes in at one moment.
+    pub fn bounded(self, bytes: u64) -> Self {
+        Self { bytes: Some(bytes), ..self }
+    }
+
+    /// # Errors
+    /// [`StoreError::NoRoom`]: for so many bytes in so many rows.
+    fn check_room(&self, bytes: usize, rows: usize) -> Result<(), StoreError> {
+        let Some(limit) = self.bytes else { return Ok(()) };
+        let reads = TABLES.iter().flat_map(|table| [Read::bytes(table), Read::count(table, "")]).collect();
+        let cost = |bytes: u64, rows: u64| bytes.saturating_add(rows.saturating_mul(limits::ARCHIVE_ROW_COST as u64));
+        let mut kept = cost(bytes as u64, rows as u64);
+        for table in self.look(reads)?.chunks_exact(2) {
+            kept = kept.saturating_add(cost(table[0].clone().number()?, table[1].clone().number()?));
+        }
+        if kept > limit { Err(StoreError::NoRoom { limit, setting: "chat.stored_bytes" }) } else { Ok(()) }
+    }
+
+    /// Reads one state of several things, and waits for it.
+    fn look(&self, reads: Vec<Read>) -> Result<Vec<Found>, StoreError> {
+        let (told, found) = mpsc::sync_channel(1);
+        self.store.look(reads, Box::new(move |result| drop(told.send(result))));
+        found.recv().map_err(|_| StoreError::Closed)?
     }
 
     /// What was stored under a sender's `client_id`, whose row this is, if that still counts.
@@ -89,10 +120,7 @@ impl EmbeddedArchive {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let (told, found) = mpsc::sync_channel(1);
-        let reads = ids.iter().map(|id| Read::get(MESSAGES, id.to_bytes())).collect();
-        self.store.look(reads, Box::new(move |result| drop(told.send(result))));
-        let found = found.recv().map_err(|_| StoreError::Closed)??;
+        let found = self.look(ids.iter().map(|id| Read::get(MESSAGES, id.to_bytes())).collect())?;
         let read = |(id, found): (&MessageId, Found)| found.value()?.map(|value| read_message(*id, &value)).transpose();
         ids.iter().zip(found).map(read).filter_map(Result::transpose).collect()
     }
@@ -257,7 +285,9 @@ impl Archive for EmbeddedArchive {
             if message.to != 0 {
                 batch = batch.put(INBOX, user_key(message.to, &id.to_bytes()), []);
             }
-            batch = batch.put(MESSAGES, id.to_bytes(), json(&message)?);
+            let json = json(&message)?;
+            self.check_room(json.len(), MESSAGE_ROWS)?;
+            batch = batch.put(MESSAGES, id.to_bytes(), json);
             match self.store.commit_holding(batch, lock).await {
                 // Another node has stored it meanwhile.
                 Err(StoreError::Changed) => self.insert(message).await,
@@ -315,8 +345,10 @@ impl Archive for EmbeddedArchive {
             if let Some(known) = self.read_group(&group.id)? {
                 return Ok(known == group);
             }
+            let json = json(&group)?;
+            self.check_room(json.len(), 1 + group.members.len())?;
             let batch = Batch::new().expect(GROUPS, group.id.as_str(), None);
-            let batch = batch.put(GROUPS, group.id.as_str(), json(&group)?);
+            let batch = batch.put(GROUPS, group.id.as_str(), json);
             let put = |batch: Batch, member: &u64| batch.put(MEMBERS, user_key(*member, group.id.as_bytes()), []);
             match self.store.commit_holding(group.members.iter().fold(batch, put), lock).await {
                 Err(StoreError::Changed) => self.create_group(group).await,
@@ -335,6 +367,7 @@ impl Archive for EmbeddedArchive {
             let Some(mut group) = self.read_group(&id)? else {
                 return Ok(());
             };
+            self.check_room(0, users.len())?;
             let mut batch = Batch::new().expect(GROUPS, id.as_str(), row);
             for user in &users {
                 if !group.members.contains(user) {
@@ -369,6 +402,7 @@ impl Archive for EmbeddedArchive {
         async move {
             check_users(users.iter().copied())?;
             if !users.is_empty() {
+                self.check_room(0, users.len())?;
                 let put = |batch: Batch, user: &u64| batch.put(PARTICIPANTS, participant_key(&room, *user), []);
                 self.store.commit(users.iter().fold(Batch::new(), put)).await?;
             }
@@ -481,6 +515,53 @@ mod tests {
         }
     }
 
+    fn message(ids: &Ids, clock: &Clock, number: usize) -> Message {
+        Message {
+            id: ids.mint(),
+            room: "private_7_8".to_owned(),
+            from: 7,
+            to: 8,
+            kind: 1,
+            content: number.to_string(),
+            created: clock.now(),
+            client_id: None,
+        }
+    }
+
+    /// What is too old makes room; a message that was stored before needs none.
+    #[tokio::test]
+    async fn what_is_kept_is_bounded() {
+        const LIMIT: u64 = 20_000;
+        let (disk, clock) = (FaultyDisk::default(), Clock::manual(Timestamp::from_millis(1_760_000_000_000)));
+        let day = Duration::from_secs(24 * 3_600);
+        let archive = EmbeddedArchive::new(disk.store(), clock.clone(), Some(day)).bounded(LIMIT);
+        let ids = Ids::new(clock.clone());
+        let first = Message { client_id: Some("first".to_owned()), ..message(&ids, &clock, 0) };
+        assert_eq!(archive.insert(first.clone()).await, Ok(Inserted::New));
+        let mut count = 1;
+        let refused = loop {
+            match archive.insert(message(&ids, &clock, count)).await {
+                Ok(_) => count += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused, StoreError::NoRoom { limit: LIMIT, setting: "chat.stored_bytes" });
+        assert!((10..50).contains(&count), "{count}");
+        assert_eq!(archive.insert(first.clone()).await, Ok(Inserted::Again(first)));
+        let group = Group {
+            id: "group_1".into(),
+            name: String::new(),
+            owner: 1,
+            members: vec![1; 99],
+            description: String::new(),
+            created: clock.now(),
+        };
+        assert!(matches!(archive.create_group(group).await, Err(StoreError::NoRoom { .. })));
+        clock.advance(2 * day);
+        archive.sweep().await.unwrap();
+        assert_eq!(archive.insert(message(&ids, &clock, 0)).await, Ok(Inserted::New));
+    }
+
     /// A page of messages costs a store on another machine few round trips, however many they are.
     #[tokio::test]
     async fn messages_are_read_together() {
@@ -490,16 +571,7 @@ mod tests {
         let ids = Ids::new(clock.clone());
         let mut all = Vec::new();
         for number in 0..50 {
-            let message = Message {
-                id: ids.mint(),
-                room: "private_7_8".to_owned(),
-                from: 7,
-                to: 8,
-                kind: 1,
-                content: number.to_string(),
-                created: clock.now(),
-                client_id: None,
-            };
+            let message = message(&ids, &clock, number);
             archive.insert(message.clone()).await.unwrap();
             all.push(message);
         }

@@ -29,7 +29,7 @@ use crate::{
     core::budget::{Account, Kind},
     ids::Timestamp,
     limits,
-    store::{Batch, Commit, NumberKey, Row, Store, StoreError},
+    store::{Batch, Commit, NumberKey, Read, Row, Store, StoreError},
 };
 
 mod queue;
@@ -186,9 +186,15 @@ impl<O: Owner> Mailboxes<O> {
         self.all.lock().len()
     }
 
-    /// How many messages are on disk; where nodes share them, as of the last sweep.
-    pub fn on_disk(&self) -> u64 {
-        self.on_disk.load(Ordering::Relaxed)
+    /// How many messages wait on disk, at all nodes that share them.
+    ///
+    /// # Errors
+    /// Why a store that is shared could not be read.
+    pub async fn stored(&self) -> Result<u64, StoreError> {
+        match &self.sharing {
+            None => Ok(self.on_disk.load(Ordering::Relaxed)),
+            Some(_) => self.store.read_one(Read::count(self.tables.bodies, "")).await?.number(),
+        }
     }
 
     /// Forgets a mailbox that is empty and whose owner is idle, unless somebody else has it in hand: what they put into it
@@ -261,7 +267,7 @@ impl<O: Owner> Mailboxes<O> {
             match contents.queue.written(number) {
                 Some(Disk::Absent | Disk::Writing) => drop(self.on_disk.fetch_add(1, Ordering::Relaxed)),
                 Some(Disk::Written) => {}
-                None => gone.push(number),
+                None => gone.push((number, 0)),
             }
         }
         drop(contents);
@@ -273,10 +279,9 @@ impl<O: Owner> Mailboxes<O> {
     pub fn remove(&self, mailbox: &Mailbox<O>, numbers: impl IntoIterator<Item = u64>) {
         let mut contents = mailbox.lock();
         if self.sharing.is_some() {
-            let numbers: Vec<u64> = numbers.into_iter().collect();
-            numbers.iter().for_each(|number| contents.queue.remove_anywhere(*number));
+            let removed = numbers.into_iter().map(|number| contents.queue.remove_anywhere(number)).collect();
             drop(contents);
-            return self.remove_rows(&mailbox.name, numbers);
+            return self.remove_rows(&mailbox.name, removed);
         }
         let removed = numbers.into_iter().filter_map(|number| contents.queue.remove(number)).collect();
         drop(contents);
@@ -293,22 +298,19 @@ impl<O: Owner> Mailboxes<O> {
     pub fn discard(&self, mailbox: &Mailbox<O>, removed: Vec<Removed>) {
         // What is being written is removed when that is done.
         let written = removed.iter().filter(|(_, waiting)| waiting.disk == Disk::Written);
-        let written: Vec<u64> = written.map(|(number, _)| *number).collect();
+        let written: Vec<_> = written.map(|(number, waiting)| (*number, waiting.level)).collect();
         if self.sharing.is_none() {
             self.on_disk.fetch_sub(written.len() as u64, Ordering::Relaxed);
         }
         self.remove_rows(&mailbox.name, written);
     }
 
-    fn remove_rows(&self, name: &str, numbers: Vec<u64>) {
-        if numbers.is_empty() {
+    /// Of numbers and levels.
+    fn remove_rows(&self, name: &str, gone: Vec<(u64, i64)>) {
+        if gone.is_empty() {
             return;
         }
-        let gone = numbers.clone();
-        let batch = numbers.into_iter().fold(Batch::new(), |batch, number| {
-            let key = NumberKey::new(name, number);
-            batch.remove(self.tables.facts, key).remove(self.tables.bodies, key)
-        });
+        let batch = gone.iter().fold(Batch::new(), |batch, one| self.without(name, *one, batch));
         let settle = self.sharing.as_ref().and_then(|_| Some((self.own.upgrade()?, self.find(name)?, gone)));
         let done = |outcome: Result<_, StoreError>| match (outcome, settle) {
             (Ok(_), Some((mailboxes, mailbox, gone))) => {

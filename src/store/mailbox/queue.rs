@@ -3,10 +3,7 @@
 //!
 //! [`Mailboxes`]: super::Mailboxes
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -124,8 +121,8 @@ pub struct Queue {
 /// What was removed of a mailbox that nodes share, so that what was read of it before does not bring it back.
 #[derive(Debug, Default)]
 struct Gone {
-    /// Not yet out of the store.
-    numbers: BTreeSet<u64>,
+    /// Not yet out of the store, with their levels.
+    numbers: BTreeMap<u64, i64>,
     removals: u64,
     /// More waits than was taken in hand.
     is_left: bool,
@@ -208,23 +205,23 @@ impl Queue {
     /// It was read, or has to go.
     pub fn remove(&mut self, number: u64) -> Option<Removed> {
         let removed = self.waiting.remove_entry(&number);
-        if removed.is_some() {
-            self.note_gone(number);
+        if let Some((_, waiting)) = &removed {
+            self.note_gone(number, waiting.level);
         }
         removed
     }
 
-    /// The same, whether or not it is in hand.
-    pub(super) fn remove_anywhere(&mut self, number: u64) {
-        self.waiting.remove(&number);
-        self.note_gone(number);
+    /// The same, whether or not it is in hand. What is not has been removed before.
+    pub(super) fn remove_anywhere(&mut self, number: u64) -> (u64, i64) {
+        let level = self.waiting.remove(&number).map_or(0, |waiting| waiting.level);
+        (number, self.note_gone(number, level))
     }
 
-    fn note_gone(&mut self, number: u64) {
-        if let Some(gone) = &mut self.gone {
-            gone.removals += 1;
-            gone.numbers.insert(number);
-        }
+    /// Its level.
+    fn note_gone(&mut self, number: u64, level: i64) -> i64 {
+        let Some(gone) = &mut self.gone else { return level };
+        gone.removals += 1;
+        *gone.numbers.entry(number).or_insert(level)
     }
 
     /// From now on it is what one of several nodes has in hand of what waits.
@@ -237,15 +234,15 @@ impl Queue {
         self.gone.as_ref().map_or(0, |gone| gone.removals)
     }
 
-    /// What was removed and may still be in the store.
-    pub(super) fn gone(&self) -> Vec<u64> {
-        self.gone.iter().flat_map(|gone| gone.numbers.iter().copied()).collect()
+    /// What was removed and may still be in the store, with the levels.
+    pub(super) fn gone(&self) -> Vec<(u64, i64)> {
+        self.gone.iter().flat_map(|gone| &gone.numbers).map(|(number, level)| (*number, *level)).collect()
     }
 
     /// The store has these no more.
-    pub(super) fn is_removed(&mut self, numbers: &[u64]) {
+    pub(super) fn is_removed(&mut self, removed: &[(u64, i64)]) {
         if let Some(gone) = &mut self.gone {
-            gone.numbers.retain(|number| !numbers.contains(number));
+            gone.numbers.retain(|number, _| !removed.iter().any(|(removed, _)| removed == number));
         }
     }
 
@@ -262,7 +259,7 @@ impl Queue {
 
     /// It is in hand, or was.
     pub(super) fn is_known(&self, number: u64) -> bool {
-        self.waiting.contains_key(&number) || self.gone.as_ref().is_some_and(|gone| gone.numbers.contains(&number))
+        self.waiting.contains_key(&number) || self.gone.as_ref().is_some_and(|gone| gone.numbers.contains_key(&number))
     }
 
     /// The last number that is in hand; 0: none is.
@@ -288,7 +285,9 @@ impl Queue {
     pub fn expire(&mut self, before: Timestamp) -> Vec<Removed> {
         let is_old = |_: &u64, waiting: &mut Waiting| waiting.since < before && waiting.since != UNTIL_READ;
         let expired: Vec<Removed> = self.waiting.extract_if(.., is_old).collect();
-        expired.iter().for_each(|(number, _)| self.note_gone(*number));
+        for (number, waiting) in &expired {
+            self.note_gone(*number, waiting.level);
+        }
         expired
     }
 

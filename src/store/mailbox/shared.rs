@@ -3,13 +3,14 @@
 //! rows before, and what it writes counts only if nobody has changed them since.
 //!
 //! As [`super`], but before the facts of a message stands the node that has it, where one node at a time may have it. Row 0 of an
-//! owner has the last number (8 bytes), and how many messages wait at most (8) with how many bytes (8); it goes when nothing was put in
-//! for some time. Numbers begin with the time, so none comes twice.
-//!
-//! What is removed does not lessen the two: several nodes may remove the same. The messages are counted anew when by row 0 there is no
-//! more room, so as long as there is, nobody reads them who puts one in.
+//! owner has the last number; it goes when nothing was put in for some time. Numbers begin with the time, so none comes twice.
+//! Where messages have levels, one more row of each has them in the order in which they give way ([`Sharing::levels`]): however many
+//! wait, as many are read as have to go for a message.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::time::timeout;
 
@@ -35,6 +36,8 @@ pub struct Sharing {
     pub is_exclusive: bool,
     /// Where it stands for some minutes which messages have come, by what their sender calls them; none: that is not asked.
     pub seen: Option<&'static str>,
+    /// Where messages stand in the order in which they give way: by owner, level and number. None: all have the same level.
+    pub levels: Option<&'static str>,
     pub clock: Clock,
 }
 
@@ -45,6 +48,8 @@ pub(super) struct Access {
     turn: tokio::sync::Mutex<()>,
     /// Somebody will read what waits.
     is_due: AtomicBool,
+    /// Somebody looks from time to time whether what could not be had is free.
+    is_watched: AtomicBool,
 }
 
 /// What became of a message that was put in.
@@ -106,38 +111,19 @@ fn messages(owner: &str, rows: Vec<Row>) -> Vec<Found> {
     rows.into_iter().filter(is_one).filter_map(Found::read).collect()
 }
 
-/// Row 0 of an owner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Head {
-    last: u64,
-    /// How much waits at most.
-    messages: u64,
-    bytes: u64,
+/// The key of a message among those of its owner, in the order in which they give way.
+fn level_key(owner: &str, (number, level): (u64, i64)) -> Vec<u8> {
+    // So that those below zero come first.
+    let level = level.cast_unsigned() ^ (1 << 63);
+    [NumberKey::prefix(owner), [level, number].map(u64::to_be_bytes).concat()].concat()
 }
 
-impl Head {
-    /// One that does not say how much waits has no room.
-    fn read(value: &[u8]) -> Self {
-        let (numbers, _) = value.as_chunks();
-        match numbers.iter().map(|number| u64::from_be_bytes(*number)).collect::<Vec<_>>()[..] {
-            [last, messages, bytes] => Self { last, messages, bytes },
-            _ => Self { last: first_of(value), messages: u64::MAX, bytes: u64::MAX },
-        }
-    }
-
-    fn value(self) -> Vec<u8> {
-        [self.last, self.messages, self.bytes].map(u64::to_be_bytes).concat()
-    }
-
-    /// With one message more, and nothing gone.
-    fn with(self, message: &Message) -> Self {
-        let (messages, bytes) = (self.messages.saturating_add(1), self.bytes.saturating_add(message.bytes as u64));
-        Self { messages, bytes, ..self }
-    }
-
-    const fn is_within(self, bounds: Bounds) -> bool {
-        self.messages <= bounds.messages as u64 && self.bytes <= bounds.bytes as u64
-    }
+/// Number and level of such a key.
+fn of_level_key(key: &[u8]) -> Option<(u64, i64)> {
+    let (_, end) = key.split_last_chunk::<16>()?;
+    let (numbers, _) = end.as_chunks();
+    let [level, number] = numbers else { return None };
+    Some((u64::from_be_bytes(*number), (u64::from_be_bytes(*level) ^ (1 << 63)).cast_signed()))
 }
 
 /// The number with which a value begins.
@@ -179,62 +165,66 @@ impl<O: Owner> Mailboxes<O> {
         // Who waits behind others for a store that does not answer is not to wait as long as all of them.
         let _turn = timeout(limits::MAILBOX_TURN, access.turn.lock()).await.map_err(|_| StoreError::Late)?;
         let Tables { facts: table, bodies } = self.tables;
-        let sized: Vec<&str> = [table, bodies].into_iter().chain(sharing.seen).collect();
+        let sized: Vec<&str> = [table, bodies].into_iter().chain(sharing.seen).chain(sharing.levels).collect();
         let seen = once.as_ref().zip(sharing.seen).map(|(name, table)| (table, name.clone()));
-        let head_key = NumberKey::new(&mailbox.name, 0);
+        let (head_key, prefix) = (NumberKey::new(&mailbox.name, 0), NumberKey::prefix(&mailbox.name));
         let stands = facts(message.since, message.level, message.bytes, &message.key);
-        // One with a key has to be looked for among what waits.
-        let mut is_counted = !message.key.is_empty();
+        // One with a key has to be looked for among what waits; else it is enough how much that is.
+        let is_listed = !message.key.is_empty() || bounds.bytes < usize::MAX;
         for _ in 0..limits::MAILBOX_TRIES {
-            let mut reads = vec![Read::get(table, head_key)];
+            let mut reads = vec![Read::get(table, head_key), Read::count(bodies, "")];
+            reads.push(match is_listed {
+                true => Read::list(table, &*prefix, usize::MAX),
+                false => Read::count(bodies, &*prefix),
+            });
             reads.extend(sized.iter().map(|table| Read::bytes(table)));
             reads.extend(seen.iter().map(|(table, name)| Read::get(table, name.clone())));
-            reads.extend(is_counted.then(|| Read::list(table, NumberKey::prefix(&mailbox.name), usize::MAX)));
             let mut read = self.store.read(reads).await?.into_iter();
             let mut next = || read.next().ok_or_else(|| StoreError::damaged("an answer of the store"));
-            let before = next()?.value()?;
-            let mut stored = 0_u64;
+            let (before, rows, waiting) = (next()?.value()?, next()?.number()?, next()?);
+            let mut stored = (rows + 1).saturating_mul(limits::MAILBOX_STORED_COST as u64);
             for _ in &sized {
                 stored = stored.saturating_add(next()?.number()?);
             }
             if seen.is_some() && next()?.value()?.is_some() {
                 return Ok(Posted::Known);
             }
-            let (mut head, mut displaced) = (before.as_deref().map_or_else(Head::default, Head::read), Vec::new());
-            if is_counted {
-                let mut found = messages(&mailbox.name, next()?.rows()?);
+            let give_way = if is_listed {
+                let found = messages(&mailbox.name, waiting.rows()?);
                 if !message.key.is_empty() && found.iter().any(|found| *found.key == *message.key) {
                     return Ok(Posted::Known);
                 }
                 let waiting = found.iter().map(|found| (found.level, found.number, found.bytes));
-                let Some(room) = room_for(&message, bounds, waiting) else { return Ok(Posted::Full(Full::Owner)) };
-                found.retain(|found| !room.contains(&found.number));
-                displaced = room;
-                let bytes = found.iter().map(|found| found.bytes as u64).sum();
-                head = Head { messages: found.len() as u64, bytes, ..head };
-            } else if !head.with(&message).is_within(bounds) {
-                is_counted = true;
-                continue;
-            }
-            let indexes = (self.on_disk() + 1).saturating_mul(limits::MAILBOX_STORED_COST as u64);
+                let level = |number| found.iter().find(|found| found.number == number).map_or(0, |found| found.level);
+                let room = room_for(&message, bounds, waiting);
+                room.map(|room| room.into_iter().map(|number| (number, level(number))).collect())
+            } else {
+                let excess = (waiting.number()? + 1).saturating_sub(bounds.messages as u64);
+                self.first_to_go(&mailbox.name, excess, message.level).await?
+            };
+            let Some(give_way): Option<Vec<_>> = give_way else { return Ok(Posted::Full(Full::Owner)) };
             let own = message.body.len() + stands.len() + once.as_ref().map_or(0, Vec::len);
-            if stored.saturating_add(indexes).saturating_add(own as u64) > self.bytes as u64 {
+            if stored.saturating_add(own as u64) > self.bytes as u64 {
                 return Ok(Posted::Full(Full::All));
             }
-            let number = (head.last + 1).max(sharing.clock.now().millis() << limits::MAILBOX_NUMBER_BITS);
+            let last = before.as_deref().map_or(0, first_of);
+            let number = (last + 1).max(sharing.clock.now().millis() << limits::MAILBOX_NUMBER_BITS);
             let key = NumberKey::new(&mailbox.name, number);
             let mut batch = Batch::new()
                 .expect(table, head_key, before)
-                .put(table, head_key, Head { last: number, ..head.with(&message) }.value())
+                .put(table, head_key, number.to_be_bytes())
                 .put(table, key, marked(NOBODY, &stands))
                 .put(bodies, key, &message.body[..]);
+            if let Some(levels) = sharing.levels {
+                batch = batch.put(levels, level_key(&mailbox.name, (number, message.level)), []);
+            }
             if let Some((seen, name)) = &seen {
                 let now = sharing.clock.now().millis().to_be_bytes();
                 batch = batch.expect(seen, name.clone(), None).put(seen, name.clone(), now);
             }
-            batch = displaced.iter().fold(batch, |batch, number| self.without(&mailbox.name, *number, batch));
+            batch = give_way.iter().fold(batch, |batch, one| self.without(&mailbox.name, *one, batch));
             match self.store.commit(batch).await {
-                Ok(_) => return Ok(Posted::Kept { number, displaced: displaced.len() as u64 }),
+                Ok(_) => return Ok(Posted::Kept { number, displaced: give_way.len() as u64 }),
                 Err(StoreError::Changed) => {}
                 Err(error) => return Err(error),
             }
@@ -242,14 +232,87 @@ impl<O: Owner> Mailboxes<O> {
         Err(StoreError::Busy)
     }
 
-    fn without(&self, owner: &str, number: u64, batch: Batch) -> Batch {
-        let key = NumberKey::new(owner, number);
-        batch.remove(self.tables.facts, key).remove(self.tables.bodies, key)
+    /// What goes first when there are so many too many, for a message of this level: numbers and levels. None: what would have
+    /// to go is of a higher one. A bound that was lowered is reached by and by.
+    async fn first_to_go(&self, owner: &str, excess: u64, level: i64) -> Result<Option<Vec<(u64, i64)>>, StoreError> {
+        let wanted = usize::try_from(excess).unwrap_or(usize::MAX).min(limits::MAILBOX_UNCONFIRMED);
+        let levels = self.sharing.as_ref().and_then(|sharing| sharing.levels);
+        let (table, prefix) = (levels.unwrap_or(self.tables.facts), NumberKey::prefix(owner));
+        let (mut going, mut after) = (Vec::new(), levels.is_none().then(|| NumberKey::new(owner, 0).into()));
+        while going.len() < wanted {
+            let read = Read::List { table: table.to_owned(), prefix: prefix.clone(), after, limit: wanted };
+            let rows = self.store.read_one(read).await?.rows()?;
+            let read = |row: &Row| match levels {
+                Some(_) => of_level_key(&row.key),
+                None => NumberKey::read(&row.key).map(|key| (key.number, 0)),
+            };
+            let first: Vec<_> = rows.iter().filter_map(read).take(wanted - going.len()).collect();
+            if first.iter().any(|(_, of_one)| *of_one > level) {
+                return Ok(None);
+            }
+            // Its reader was faster.
+            if first.is_empty() {
+                break;
+            }
+            going.extend(first);
+            after = rows.last().map(|row| row.key.clone());
+        }
+        Ok(Some(going))
     }
 
-    /// Something may wait: whether nobody has said so yet whose [`Self::load`] is still to come.
-    pub fn is_due(&self, mailbox: &Mailbox<O>) -> bool {
-        mailbox.access.as_ref().is_some_and(|access| !access.is_due.swap(true, Ordering::AcqRel))
+    /// A batch that also removes the rows of a message, by number and level.
+    pub(super) fn without(&self, owner: &str, one: (u64, i64), batch: Batch) -> Batch {
+        let key = NumberKey::new(owner, one.0);
+        let batch = batch.remove(self.tables.facts, key).remove(self.tables.bodies, key);
+        match self.sharing.as_ref().and_then(|sharing| sharing.levels) {
+            Some(levels) => batch.remove(levels, level_key(owner, one)),
+            None => batch,
+        }
+    }
+
+    /// Something may wait for an owner: it is taken in hand as long as somebody reads the mailbox here, who is nudged then. What
+    /// another node has, or the store does not give, is looked for again. When nobody reads it any more, `let_go` is carried out.
+    pub fn fetch(
+        self: &Arc<Self>,
+        mailbox: &Arc<Mailbox<O>>,
+        is_read: impl Fn(&Mailbox<O>) -> bool + Send + 'static,
+        nudge: impl Fn(&Mailbox<O>) + Send + 'static,
+        let_go: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let Some(access) = mailbox.access.as_ref().filter(|_| is_read(mailbox)) else { return };
+        // Whose look is still to come sees it as well.
+        if access.is_due.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (mailboxes, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
+        tokio::spawn(async move {
+            let Some(access) = &mailbox.access else { return };
+            loop {
+                let is_again = match mailboxes.load(&mailbox).await {
+                    Ok(loaded) => {
+                        if loaded.is_more {
+                            nudge(&mailbox);
+                        }
+                        loaded.is_elsewhere
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "what waits in a mailbox cannot be read yet");
+                        true
+                    }
+                };
+                // Of several who would have to look again one does.
+                if !is_again || !is_read(&mailbox) || access.is_watched.swap(true, Ordering::AcqRel) {
+                    break;
+                }
+                tokio::time::sleep(limits::MAILBOX_LOOK_AGAIN).await;
+                access.is_watched.store(false, Ordering::Release);
+            }
+            match is_read(&mailbox) {
+                true => drop(let_go),
+                false => let_go.await,
+            }
+            mailboxes.release(&mailbox);
+        });
     }
 
     /// Takes in hand what waits and no other node has, the first first, as much as may be on its way at once.
@@ -360,7 +423,7 @@ impl<O: Owner> Mailboxes<O> {
         in_hand.into_iter().for_each(|number| drop(queue.drop_from_hand(number)));
     }
 
-    /// Removes what is too old, counts what waits, and gives the owners for whom something waits that no other node has, and whether
+    /// Removes what is too old, and gives the owners for whom something waits that no other node has, and whether
     /// this one has any of it.
     ///
     /// # Errors
@@ -368,7 +431,7 @@ impl<O: Owner> Mailboxes<O> {
     pub async fn sweep(&self, before: Timestamp) -> Result<Vec<(String, bool)>, StoreError> {
         let Some(sharing) = &self.sharing else { return Ok(Vec::new()) };
         let mut owners: Vec<(String, bool)> = Vec::new();
-        let (mut after, mut count, now) = (None, 0, sharing.clock.now().millis());
+        let (mut after, now) = (None, sharing.clock.now().millis());
         // An owner's last number, until a message of the owner is found.
         let mut head: Option<Row> = None;
         loop {
@@ -388,10 +451,9 @@ impl<O: Owner> Mailboxes<O> {
                 let owner = owner.to_owned();
                 let Some(found) = Found::read(row) else { continue };
                 if found.since < before && found.since != UNTIL_READ {
-                    batch = self.without(&owner, number, batch);
+                    batch = self.without(&owner, (number, found.level), batch);
                     continue;
                 }
-                count += 1;
                 let is_own = found.mark == sharing.claims.own();
                 match owners.last_mut() {
                     Some((known, has_some)) if *known == owner => *has_some |= is_own,
@@ -405,7 +467,6 @@ impl<O: Owner> Mailboxes<O> {
             }
         }
         self.forget(head, now);
-        self.on_disk.store(count, Ordering::Relaxed);
         self.forget_seen(sharing, now).await?;
         for mailbox in self.all() {
             let again = mailbox.lock().queue.gone();

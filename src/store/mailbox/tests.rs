@@ -47,7 +47,7 @@ async fn what_waits_is_there_after_a_restart_as_far_as_it_was_not_removed() {
     }
     put(&mailboxes, &mailboxes.of("bob"), "four").await.unwrap();
     mailboxes.remove(&mailbox, [2]);
-    assert_eq!(mailboxes.on_disk(), 2);
+    assert_eq!(mailboxes.stored().await.unwrap(), 2);
     drop((mailbox, mailboxes));
 
     let mailboxes = open(&disk);
@@ -55,7 +55,7 @@ async fn what_waits_is_there_after_a_restart_as_far_as_it_was_not_removed() {
     assert_eq!(keys(&mailbox), ["three"]);
     assert_eq!(mailboxes.body("ann", 3).unwrap().unwrap(), "three");
     assert_eq!((mailboxes.body("ann", 1).unwrap(), mailboxes.body("ann", 2).unwrap()), (None, None));
-    assert_eq!((mailboxes.on_disk(), mailbox.lock().queue.last()), (2, 3));
+    assert_eq!((mailboxes.stored().await.unwrap(), mailbox.lock().queue.last()), (2, 3));
     put(&mailboxes, &mailbox, "five").await.unwrap();
     assert_eq!(keys(&mailbox), ["three", "five"]);
 }
@@ -75,7 +75,7 @@ async fn what_the_disk_does_not_take_displaces_nothing() {
     disk.limit(None);
     put(&mailboxes, &mailbox, "three").await.unwrap();
     assert_eq!(keys(&mailbox), ["two", "three"]);
-    assert_eq!(mailboxes.on_disk(), 2);
+    assert_eq!(mailboxes.stored().await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn what_is_read_while_it_is_written_leaves_no_row() {
     written.await.unwrap();
     // Behind the removal of its rows.
     put(&mailboxes, &mailbox, "two").await.unwrap();
-    assert_eq!((mailboxes.body("ann", 1).unwrap(), mailboxes.on_disk()), (None, 1));
+    assert_eq!((mailboxes.body("ann", 1).unwrap(), mailboxes.stored().await.unwrap()), (None, 1));
 }
 
 #[tokio::test]

@@ -33,6 +33,9 @@ while ARGV[at] do
             tell(read == 'd' and redis.call('HGET', P .. 'v:' .. a, due[i]) or '')
         end
         at = at + 4
+    elseif read == 'n' then
+        tell(redis.call('ZLEXCOUNT', P .. 'k:' .. a, b, c))
+        at = at + 4
     else
         tell(redis.call('HGET', P .. read, a) or '0')
         at = at + 2

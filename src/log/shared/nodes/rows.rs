@@ -61,8 +61,7 @@ impl Nodes {
             Heard::Message(bytes) => hears(serde_json::from_slice(&bytes).map_or(News::Missed, News::Changed)),
             Heard::Missed => hears(News::Missed),
         };
-        // They are followed once.
-        let _ = self.0.on_loss.set(Box::new(move || loss(News::Lost)));
+        self.on_loss(move || loss(News::Lost));
         self.0.tail.subscribe(TOPIC.to_vec(), Box::new(heard), Box::new(move || first(News::Missed)));
     }
 

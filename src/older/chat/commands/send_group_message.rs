@@ -84,9 +84,13 @@ impl Chat {
     async fn note_participants(&self, message: &Message, broker: &Broker) {
         // The sender first: there may not be room for all.
         let mut users = vec![message.from];
-        let online = self.all_online(broker).await.into_iter();
-        users.extend(online.filter(|user| *user != message.from));
-        let noted = self.participants.note(&*self.archive, self.clock.uptime(), &message.room, &users).await;
+        let (now, asking) = (self.clock.uptime(), self.clock.now());
+        let (online, have_answered) = self.online_since(self.participants.asked(now, &message.room), broker).await;
+        users.extend(online.into_iter().filter(|user| *user != message.from));
+        let noted = self.participants.note(&*self.archive, now, &message.room, &users).await;
+        if noted.is_ok() && have_answered {
+            self.participants.set_asked(&message.room, asking);
+        }
         if matches!(noted, Ok(true)) {
             return;
         }

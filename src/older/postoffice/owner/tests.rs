@@ -31,7 +31,14 @@ impl Mailbox {
 
     fn reader(&mut self, number: u64) -> SessionId {
         let session = SessionId::from_number(number);
-        self.owner.readers.push(Reader { session, handle: (), started: None, is_ready: true, is_behind: false });
+        self.owner.readers.push(Reader {
+            session,
+            handle: (),
+            started: None,
+            is_ready: true,
+            is_behind: false,
+            is_claimed: false,
+        });
         session
     }
 

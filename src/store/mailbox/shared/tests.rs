@@ -12,7 +12,7 @@ use crate::{
     core::budget::Account,
     ids::NodeId,
     store::{
-        Committed, Done, Scheduled, Store,
+        Committed, Done, Found, Scheduled, Store,
         faulty::FaultyDisk,
         mailbox::tests::{Nobody, TABLES},
     },
@@ -38,7 +38,8 @@ fn cluster(is_exclusive: bool) -> Cluster {
     let nodes = IDS.map(|id| {
         let seen = Arc::clone(&alive);
         let claims = Claims::new(id, move || seen.lock().clone(), LEASE, clock.clone());
-        let sharing = Sharing { claims, is_exclusive, seen: Some("seen"), clock: clock.clone() };
+        let levels = (!is_exclusive).then_some("levels");
+        let sharing = Sharing { claims, is_exclusive, seen: Some("seen"), levels, clock: clock.clone() };
         Mailboxes::of_nodes(Arc::clone(&store), TABLES, 1 << 20, &Account::server(usize::MAX), sharing)
     });
     Cluster { disk, clock, alive, nodes }
@@ -105,6 +106,28 @@ async fn the_oldest_goes_and_what_came_before_is_known() {
     assert!(matches!(cluster.post(0, "one", Some("one")).await, Posted::Kept { .. }), "it was long ago");
 }
 
+/// `docs/protocols/postoffice.md §4`.
+#[tokio::test]
+async fn the_lowest_level_goes_first_and_of_that_the_oldest() {
+    let cluster = cluster(false);
+    let post = async |text: &str, level| {
+        let message = Message { level, ..Message::until_read(text.to_owned()) };
+        cluster.nodes[0].post(&cluster.nodes[0].of("ann"), message, FEW, None).await.unwrap()
+    };
+    for (place, (text, level)) in [("a", 1), ("b", -1), ("c", 0), ("d", 0), ("e", 2), ("f", 3)].into_iter().enumerate()
+    {
+        let posted = post(text, level).await;
+        assert!(matches!(posted, Posted::Kept { displaced, .. } if displaced == u64::from(place > 2)), "{posted:?}");
+    }
+    assert_eq!(post("g", 0).await, Posted::Full(Full::Owner));
+    assert_eq!(cluster.load(1).await.0, ["a", "e", "f"]);
+    let mailbox = cluster.nodes[1].of("ann");
+    cluster.nodes[1].remove(&mailbox, cluster.in_hand(1));
+    let store = &cluster.nodes[0].store;
+    store.commit(Batch::new()).await.unwrap();
+    assert_eq!(store.list("levels", b"", None, 9).unwrap(), []);
+}
+
 #[tokio::test]
 async fn one_node_has_a_message_until_it_is_read_given_back_or_the_node_is_gone() {
     let cluster = cluster(true);
@@ -160,7 +183,7 @@ async fn a_sweep_removes_what_is_old_counts_and_tells_what_waits() {
     cluster.nodes[0].post(&cluster.nodes[0].of("bob"), message, FEW, None).await.unwrap();
     let owners = cluster.nodes[0].sweep(before).await.unwrap();
     assert_eq!(owners, [("bob".to_owned(), false)]);
-    assert_eq!(cluster.nodes[0].on_disk(), 1);
+    assert_eq!(cluster.nodes[0].stored().await, Ok(1));
     assert_eq!(cluster.load(0).await.0, [""; 0]);
     cluster.nodes[1].load(&cluster.nodes[1].of("bob")).await.unwrap();
     assert_eq!(cluster.nodes[1].sweep(before).await.unwrap(), [("bob".to_owned(), true)]);
@@ -211,6 +234,14 @@ impl Store for Listed {
     fn bytes(&self, table: &str) -> Result<u64, StoreError> {
         self.store.bytes(table)
     }
+
+    fn look(&self, reads: Vec<Read>, done: Done<Vec<Found>>) {
+        let found = reads.iter().map(|read| match read {
+            Read::Count { .. } => read.now(&*self.store),
+            read => read.now(self),
+        });
+        done(found.collect());
+    }
 }
 
 #[tokio::test]
@@ -219,7 +250,7 @@ async fn what_waits_is_read_when_something_has_to_go_for_it_and_once_by_its_read
     let (disk, clock) = (FaultyDisk::default(), Clock::manual(Timestamp::from_millis(START)));
     let listed = Arc::new(Listed { store: disk.store(), rows: 0.into() });
     let claims = Claims::new(IDS[0], || IDS.to_vec(), LEASE, clock.clone());
-    let sharing = Sharing { claims, is_exclusive: false, seen: None, clock };
+    let sharing = Sharing { claims, is_exclusive: false, seen: None, levels: Some("levels"), clock };
     let (store, account) = (Arc::clone(&listed) as Arc<dyn Store>, Account::server(usize::MAX));
     let node: Arc<Mailboxes<Nobody>> = Mailboxes::of_nodes(store, TABLES, 1 << 30, &account, sharing);
     let (ann, bounds) = (node.of("ann"), Bounds { messages: COUNT, bytes: usize::MAX });
@@ -237,10 +268,10 @@ async fn what_waits_is_read_when_something_has_to_go_for_it_and_once_by_its_read
     assert_eq!((in_hand().len(), rows()), (COUNT, 40));
     assert_eq!(node.load(&ann).await.unwrap(), NOTHING);
     assert_eq!(rows(), 0);
-    // By row 0 it is full, and by what is there as well.
+    // It is full.
     assert!(matches!(post().await, Posted::Kept { displaced: 1, .. }));
-    assert_eq!(rows(), COUNT + 1);
-    // What was read counts no more, once it is counted.
+    assert_eq!(rows(), 1);
+    // What was read counts no more.
     let read = in_hand();
     node.remove(&ann, read);
     // Behind the removal.
@@ -248,7 +279,7 @@ async fn what_waits_is_read_when_something_has_to_go_for_it_and_once_by_its_read
     for turn in 0..COUNT / 2 {
         assert!(matches!(post().await, Posted::Kept { displaced: 0, .. }), "{turn}");
     }
-    assert!(rows() <= 3);
+    assert_eq!(rows(), 0);
 }
 
 #[tokio::test]
@@ -257,7 +288,7 @@ async fn facts_and_names_of_what_has_come_count_and_memory_is_asked() {
     let node = |memory| {
         let clock = Clock::manual(Timestamp::from_millis(START));
         let claims = Claims::new(IDS[0], || IDS.to_vec(), LEASE, clock.clone());
-        let sharing = Sharing { claims, is_exclusive: false, seen: Some("seen"), clock };
+        let sharing = Sharing { claims, is_exclusive: false, seen: Some("seen"), levels: None, clock };
         let node: Arc<Mailboxes<Nobody>> =
             Mailboxes::of_nodes(FaultyDisk::default().store(), TABLES, BYTES, &Account::server(memory), sharing);
         node
