@@ -89,7 +89,7 @@ async fn publish_and_kill(
     if round % 3 != 1 {
         redis.kill();
     }
-    if round % 3 != 0 {
+    if !round.is_multiple_of(3) {
         let place = fleet.any();
         fleet.replace(place, End::Killed).await;
     }
