@@ -1,4 +1,4 @@
-//! Servers that share their channels on one `redis-server` (`docs/cluster.md`).
+//! Servers that share their channels on one `redis-server`, or a Redis Cluster (`docs/cluster.md`).
 
 mod away;
 mod beside;
@@ -22,6 +22,7 @@ mod restart;
 mod roamer;
 mod seats;
 mod setup;
+mod slots;
 
 use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf};
 

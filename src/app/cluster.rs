@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use anyhow::bail;
 use secrecy::SecretString;
 
 use crate::{
@@ -64,7 +65,7 @@ pub struct Joined {
     pub log: SharedLog,
     pub store: RedisStore,
     pub claims: Claims,
-    /// How the Redis is reached.
+    /// How the Redis is reached, or some server of it.
     pub redis: redis::Settings,
 }
 
@@ -95,7 +96,8 @@ pub fn log(
     let is_group =
         |channel: &ChannelName| channel.app() == AppId::DEFAULT && channel.as_str().starts_with(group::GROUP);
     let is_own = move |channel: &ChannelName| has_streams && is_group(channel);
-    let redis = redis::Settings::at(endpoint, shared.password, 0);
+    let seeds = redis::Settings::at_each(endpoint, &shared.password);
+    let redis = redis::Settings::at(endpoint.split(',').next().unwrap_or_default(), shared.password, 0);
     let greeting = nodes::greeting(fingerprint, settings.lease);
     let durability = match settings.durability {
         Durability::Memory => redis::Durability::Memory,
@@ -103,20 +105,26 @@ pub fn log(
         Durability::Replicas => redis::Durability::Replicas,
     };
     let needs = redis::Needs { durability, is_trusted: settings.trust_settings };
-    match redis::Redis::greet(&redis, &greeting) {
+    match redis::Slots::greet(&seeds, &greeting) {
         Err(error @ (RedisError::Foreign { .. } | RedisError::Denied { .. } | RedisError::Unfit { .. })) => {
             return Err(error.into());
         }
         Err(error) => {
             tracing::warn!(%error, "no client should be sent here (/ready: 503) until the redis of the cluster is reached")
         }
-        Ok(()) => {}
+        Ok(is_one_server) if !is_one_server && config.group.enabled && config.group.redis.is_none() => {
+            bail!(
+                "the groups of group.enabled need one server of Redis, since a message and its entry in a stream are written at once, \
+                 and {endpoint} is a Redis Cluster: name another one in group.redis"
+            );
+        }
+        Ok(_) => {}
     }
     let is_copied = needs.durability == redis::Durability::Replicas;
     let store =
-        RedisStore::start(redis.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
+        RedisStore::start(seeds.clone(), Some(greeting.clone()), is_copied, settings.deadline, clock.clone(), "");
     let log = SharedLog::start(
-        redis.clone(),
+        seeds,
         greeting,
         needs,
         Times { deadline: settings.deadline, lease: settings.lease },

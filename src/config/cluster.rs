@@ -13,8 +13,9 @@ section! {
 
     /// What several servers share their channels by: `redis`; `none` = this server is alone.
     engine: Engine = "none", OneOf(Engine::WORDS);
-    /// The Redis of the cluster. It needs a maxmemory, maxmemory-policy noeviction, and appendonly yes to survive its end.
-    endpoint: Option<String> = "", Endpoint;
+    /// The Redis of the cluster: one server, or some of a Redis Cluster. It needs a maxmemory, maxmemory-policy noeviction, and
+    /// appendonly yes to survive its end.
+    endpoint: Option<String> = "", Endpoints;
     /// Holds the password of that Redis.
     password_file: Option<PathBuf> = "", File;
     /// Holds 64 hexadecimal digits, the same at every server: connections and tokens of one are good at the others.

@@ -33,6 +33,8 @@ pub enum Kind {
     Path,
     OptionalPath,
     Endpoint,
+    /// Several, with commas between.
+    Endpoints,
     Filter,
     /// Signs tokens. `secrets` judges its length, and that it is not empty where it is used.
     Secret,
@@ -80,6 +82,7 @@ impl fmt::Display for Kind {
             Self::Path => "the path of a URL such as /ws, without { } ? #",
             Self::OptionalPath => return write!(f, "{}, or empty", Self::Path),
             Self::Endpoint => "a host and a port such as 127.0.0.1:6379, or empty",
+            Self::Endpoints => "a host and a port such as 127.0.0.1:6379, or several with commas between, or empty",
             Self::Filter => {
                 "trace, debug, info, warn, error or off, or filter directives such as info,letshare_server::edge=debug"
             }
@@ -114,7 +117,8 @@ impl Kind {
         let Raw::Text(text) = raw else {
             return Err("a list where a single value belongs".into());
         };
-        let may_be_absent = matches!(self, Self::OwnPort | Self::OptionalPath | Self::Endpoint | Self::File);
+        let may_be_absent =
+            matches!(self, Self::OwnPort | Self::OptionalPath | Self::Endpoint | Self::Endpoints | Self::File);
         if matches!(self, Self::Ignored(..)) || text.is_empty() && may_be_absent {
             return Ok(None);
         }
@@ -140,6 +144,12 @@ impl Kind {
             Self::Address => return Err("not an IP address".into()),
             Self::Path | Self::OptionalPath => return path(text).map(Value::from),
             Self::Endpoint => endpoint(text)?,
+            Self::Endpoints => {
+                for one in text.split(',') {
+                    endpoint(one.trim())?;
+                }
+                text
+            }
             Self::Filter => filter(text)?,
             Self::Secret | Self::Code => self.secret(text)?,
             Self::Text if text.contains(char::is_whitespace) => return Err("contains a space".into()),
@@ -214,7 +224,9 @@ impl Kind {
     /// scheme.
     fn without_login(self, text: &str) -> String {
         match (self, text.rsplit_once('@')) {
-            (Self::Endpoint | Self::Host | Self::HttpUrl, Some((login, rest))) if !login.contains("://") => {
+            (Self::Endpoint | Self::Endpoints | Self::Host | Self::HttpUrl, Some((login, rest)))
+                if !login.contains("://") =>
+            {
                 format!("******@{rest}")
             }
             _ => super::complaint::masked(text),

@@ -1,9 +1,10 @@
 //! Redis: a connection that comes back, streams and consumer groups, scripts for what must be done at once.
-//! The only file that names the crate `redis`. One server, no cluster.
+//! The only file that names the crate `redis`.
 //!
-//! * `link` keeps the connection, `streams` writes to streams and asks of them, `reader` waits for entries,
-//!   `line` runs scripts in order, `tail` hears what is published, `reply` reads the answers, `setup` says whether
-//!   a server is set up so that it can be relied upon.
+//! * `link` keeps the connection to one server, `streams` writes to streams and asks of them, `reader` waits for entries,
+//!   `reply` reads the answers, `setup` says whether a server is set up so that it can be relied upon.
+//! * Of a Redis Cluster, or of one server: `slots` knows which server has which keys, `line` runs scripts in order, `tail`
+//!   hears what is published.
 //!
 //! A command whose connection breaks fails; whether Redis has done it is then not known. Nothing but a line repeats
 //! anything.
@@ -12,22 +13,19 @@ use std::sync::Arc;
 
 // The folder takes what it needs of the crate from here.
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
-    RedisError as ClientError, Value,
-    aio::{MultiplexedConnection, PubSub, PubSubSink},
-    cmd, pipe,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion,
+    PushInfo, PushKind, RedisConnectionInfo, RedisError as ClientError, Value, aio::MultiplexedConnection, cmd, pipe,
 };
 use secrecy::SecretString;
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle};
-
-use crate::limits;
 
 mod line;
 mod link;
 mod reader;
 mod reply;
 mod setup;
+mod slots;
 mod streams;
 mod tail;
 
@@ -36,6 +34,7 @@ use link::Inner;
 pub use reader::{Read, Reader};
 pub use reply::{Entry, EntryId};
 pub use setup::{Durability, Needs};
+pub use slots::Slots;
 pub use tail::{Heard, Tail};
 
 #[derive(Clone, Debug)]
@@ -58,6 +57,11 @@ impl Settings {
         let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
         let host = host.trim_matches(['[', ']']).to_owned();
         Self { host, port: port.parse().unwrap_or(PORT), password, database }
+    }
+
+    /// At each of `host:port,host:port…`.
+    pub fn at_each(endpoints: &str, password: &SecretString) -> Vec<Self> {
+        endpoints.split(',').map(|endpoint| Self::at(endpoint.trim(), password.clone(), 0)).collect()
     }
 }
 
@@ -142,33 +146,26 @@ impl Run {
 }
 
 impl Redis {
-    /// Runs a script on a connection of its own and waits for it, as a start may. It answers `ok`, or why this server does not
-    /// belong there.
-    ///
-    /// # Errors
-    /// [`RedisError::Foreign`], [`RedisError::Unfit`]; others when Redis cannot be asked.
-    pub fn greet(settings: &Settings, greeting: &Run) -> Result<(), RedisError> {
-        let inner = Inner::new(settings);
-        let client = inner.client()?;
-        let mut connection = client
-            .get_connection_with_timeout(limits::REDIS_CONNECT)
-            .map_err(|error| inner.told("the connection", &error))?;
-        let timed = connection.set_read_timeout(Some(limits::REDIS_ANSWER));
-        timed.map_err(|error| inner.told("the connection", &error))?;
-        // A server that does not tell shows itself by its answers.
-        inner.usable(&cmd("INFO").query::<String>(&mut connection).unwrap_or_default())?;
-        inner.welcomed(greeting.command().query(&mut connection))
-    }
-
     /// Connects in the background, on the current runtime.
     pub fn start(settings: Settings) -> Self {
-        let inner = Arc::new(Inner::new(&settings));
+        Self::of(Arc::new(Inner::new(&settings)))
+    }
+
+    fn of(inner: Arc<Inner>) -> Self {
         let keeper = tokio::spawn(Arc::clone(&inner).keep());
         Self { inner, _keeper: Arc::new(EndWithOwner(keeper)) }
     }
 
     pub fn is_up(&self) -> bool {
         *self.inner.link.borrow() == Link::Up
+    }
+
+    /// Why it is not there, in words.
+    pub fn why_away(&self) -> String {
+        match &*self.inner.link.borrow() {
+            Link::Down(error) => error.to_string(),
+            Link::Connecting | Link::Up => format!("redis at {} is not connected yet", self.inner.address),
+        }
     }
 
     /// Whether Redis is there, as it changes.

@@ -87,6 +87,13 @@ pub const REDIS_TOPICS: usize = 1_000;
 /// How often Redis is asked whether it is there.
 pub const REDIS_CHECK: Duration = Duration::from_secs(1);
 
+/// How soon a server of a Redis Cluster is asked again which one has which slots, and how many are asked at a time.
+pub const REDIS_SLOTS: Duration = Duration::from_millis(200);
+pub const REDIS_ASKED: usize = 3;
+
+/// How soon what a server has refused is asked for again, since it did not serve the slot at that moment.
+pub const REDIS_SLOT_AGAIN: Duration = Duration::from_millis(100);
+
 /// The pauses between attempts to reach Redis: doubled from the first to the last, each shortened by chance.
 pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(50);
 pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);

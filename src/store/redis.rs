@@ -1,8 +1,7 @@
 //! [`Store`] on the Redis that the nodes of a cluster share. One script carries out a batch, so it is done as a whole or not
 //! at all; a batch that was cut off is sent again, and known by its id.
 //!
-//! Keys begin with `ls:{st:<protocol>}`, so what one batch touches has one tag, as a Redis Cluster would need it; there is
-//! no support for one yet:
+//! Keys begin with `ls:{st:<protocol>}`, so what one batch touches is in one slot of a Redis Cluster:
 //!
 //! | key | type | content |
 //! |---|---|---|
@@ -29,7 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
-    engines::redis::{self, Call, CallError, Line, Redis, Run},
+    engines::redis::{self, Call, CallError, Line, Run, Slots},
     ids::Timestamp,
     store::{Batch, Committed, Done, Found, Placed, Read, Row, Scheduled, Step, Store, StoreError},
 };
@@ -62,7 +61,7 @@ impl RedisStore {
     /// # Errors
     /// There are no more threads.
     pub fn start(
-        settings: redis::Settings,
+        seeds: Vec<redis::Settings>,
         greeting: Option<Run>,
         is_copied: bool,
         deadline: Duration,
@@ -77,7 +76,7 @@ impl RedisStore {
         let run = async move {
             let greeting = greeting.map(Arc::new);
             let copied = is_copied.then_some(WRITE);
-            let _ = told.send(Line::start(&Redis::start(settings), SCRIPTS, greeting, copied, deadline, clock));
+            let _ = told.send(Line::start(&Slots::start(seeds), SCRIPTS, greeting, copied, deadline, clock));
             let _ = ended.await;
         };
         let thread = thread::Builder::new().name("store-redis".into());

@@ -39,7 +39,7 @@ async fn a_node_that_is_set_up_otherwise_does_not_start() {
     let other = ground.file("other", &"fedcba9876543210".repeat(4));
     let told = refusal(&ground, &redis, |config| config.cluster.secret_file = Some(other));
     assert!(told.contains("cluster.secret_file holds another secret"), "{told}");
-    redis.command(&[b"HSET", b"ls:conf", b"partitions", b"16"]).await;
+    redis.command(&[b"HSET", b"ls:{ctl}conf", b"partitions", b"16"]).await;
     let told = refusal(&ground, &redis, |_| {});
     assert!(told.contains("their partitions are 16, those of this server are 64"), "{told}");
 }
@@ -301,7 +301,8 @@ async fn a_token_request_is_granted_once_also_when_redis_has_lost_its_data() {
     let request = token_request("abc123.first1", "a nonce of enough letters", "alice");
     assert_eq!(request_token(&one, &request).await.status, 201);
     redis.command(&[b"FLUSHALL"]).await;
-    eventually(async || redis.command(&[b"KEYS", b"ls:{once}*"]).await.contains("ls:{once}").then_some(())).await;
+    eventually(async || redis.command(&[b"KEYS", b"ls:{ctl}once:*"]).await.contains("ls:{ctl}once:").then_some(()))
+        .await;
     let refused = request_token(&other, &request).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (401, &json!(40105)), "{}", refused.body);
 }

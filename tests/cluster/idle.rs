@@ -65,7 +65,7 @@ async fn what_was_lost_on_the_way_is_found_by_a_look() {
     }
     proxy.set_mute(false);
     // As when a node finds that Redis has lost something: all channels look at once.
-    redis.command(&[b"PUBLISH", b"ls:lost", b""]).await;
+    redis.command(&[b"SPUBLISH", b"ls:{ctl}lost", b""]).await;
     let read: Vec<String> = messages(&mut readers[0], 3).await.into_iter().map(|(_, data)| data).collect();
     assert_eq!(read, ["0", "1", "2"]);
     publisher.publish("second", message("after")).await;
@@ -89,7 +89,7 @@ async fn idle_channels_hear_that_redis_has_lost_its_data() {
     for reader in &mut readers {
         messages(reader, 1).await;
     }
-    eventually(async || redis.command(&[b"EXISTS", b"ls:conf"]).await.contains(":1").then_some(())).await;
+    eventually(async || redis.command(&[b"EXISTS", b"ls:{ctl}conf"]).await.contains(":1").then_some(())).await;
     redis.command(&[b"FLUSHALL"]).await;
     for reader in &mut readers {
         let told = reader.expect(action::ATTACHED).await;

@@ -20,7 +20,9 @@ use letshare_server::{
     log::{
         Log as _, ObjectsRead, StoreError,
         memory::MemoryLog,
-        shared::{Joined, Judged, Keeping, Look, Looked, Seats, SharedLog, Times, Told, Usage, nodes::greeting},
+        shared::{
+            Domain, Joined, Judged, Keeping, Look, Looked, Seats, SharedLog, Times, Told, Usage, nodes::greeting,
+        },
     },
 };
 use tokio::sync::oneshot;
@@ -32,7 +34,7 @@ fn log(redis: &RedisServer, bytes: usize) -> SharedLog {
     let memory = MemoryLog::new(bounds, Arc::new(Account::server(usize::MAX)));
     let lease = Duration::from_secs(15);
     SharedLog::start(
-        redis.settings(),
+        vec![redis.settings()],
         greeting(None, lease),
         Needs::default(),
         Times { deadline: Duration::from_secs(10), lease },
@@ -161,9 +163,9 @@ async fn what_others_were_faster_with_is_judged_again() {
     };
     assert_eq!(enter(0, (0, 0), head).await, Told::Fenced);
     for log in &logs {
-        assert!(!log.holds_lease());
-        answer(|done| log.renew(done)).await.unwrap();
-        assert!(log.holds_lease());
+        assert!(!log.holds_lease(&"c".into()));
+        answer(|done| log.renew_for(&"c".into(), done)).await.unwrap();
+        assert!(log.holds_lease(&"c".into()));
     }
     let (_, first) = kept(&enter(0, (0, 0), head).await);
     assert_eq!(enter(1, (0, 0), first).await, Told::Behind);
@@ -185,7 +187,7 @@ async fn operations_behind_the_objects_are_read_in_parts() {
     let log = log(&redis, 16 << 20);
     let channel = ChannelName::from("c");
     let (mut head, mut by) = (join(&log, &channel).await, (0, 0));
-    answer(|done| log.renew(done)).await.unwrap();
+    answer(|done| log.renew_for(&"c".into(), done)).await.unwrap();
     for _ in 0..3 {
         let body = Body::Objects(vec![ObjectOperation::new(ObjectId::root(), Action::Clear)]);
         let content = Content::of(&EntryId::Serial, &body);
@@ -222,7 +224,7 @@ async fn seats_are_given_as_long_as_there_are_any() {
     assert_eq!(seat(0, 9, 3).await, 4);
     answer(|done| logs[1].leave(&"c".into(), logs[1].node(), done)).await.unwrap();
     assert_eq!(seat(0, 9, 4).await, 5);
-    let own = answer(|done| logs[1].owned(logs[0].node(), done)).await.unwrap();
+    let own = answer(|done| logs[1].owned(Domain::of(&"c".into()), logs[0].node(), done)).await.unwrap();
     assert_eq!(own, [ChannelName::from("c")]);
 }
 

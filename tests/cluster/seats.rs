@@ -82,7 +82,7 @@ async fn whose_place_is_anothers_by_now_is_told() {
         newcomers.push(come(&other, &format!("newcomer:{number}")).await);
     }
     let told = [&b"c"[..], node, &[0; 32]].concat();
-    redis.command(&[b"PUBLISH", key.replacen("}a:", "}t:", 1).as_bytes(), &told]).await;
+    redis.command(&[b"SPUBLISH", key.replacen("}a:", "}t:", 1).as_bytes(), &told]).await;
     for gone in &mut sleepers[10..] {
         let told = gone.next().await;
         assert_eq!(told["error"], json!({"code": 400, "message": "房间已满，最多支持50个用户"}), "{told}");

@@ -16,12 +16,13 @@ use super::{
 };
 use crate::support::{AblyClient, Http, ably::action, eventually, process::ServerProcess, redis::RedisServer};
 
-/// A Redis that spreads its keys over slots is no use, and the start says so.
+/// Several addresses are those of a Redis Cluster: servers that know nothing of each other would each have a part of what is kept.
 #[tokio::test]
-async fn a_redis_in_cluster_mode_is_refused() {
-    let redis = RedisServer::start_as(&["--cluster-enabled", "yes"]).await;
-    let told = refusal(&Ground::new(), &redis, |_| {});
-    assert!(told.contains("cannot be used: it runs in cluster mode"), "{told}");
+async fn servers_that_are_no_cluster_are_refused() {
+    let [one, other] = [RedisServer::start().await, RedisServer::start().await];
+    let endpoint = format!("127.0.0.1:{},127.0.0.1:{}", one.port, other.port);
+    let told = refusal(&Ground::new(), &one, |config| config.cluster.endpoint = Some(endpoint));
+    assert!(told.contains("cannot be used: it is one server without slots"), "{told}");
 }
 
 /// A load balancer sends nobody to a node whose Redis may lose what was acknowledged.
@@ -94,7 +95,7 @@ async fn who_was_at_a_dead_server_is_gone_with_its_lease() {
     };
     eventually(async || (members().await == 1).then_some(())).await;
     let longest = "local t = redis.call('TIME') \
-        return redis.call('ZREVRANGE', 'ls:leases', 0, 0, 'WITHSCORES')[2] - t[1] * 1000 - t[2] / 1000";
+        return redis.call('ZREVRANGE', 'ls:{ctl}leases', 0, 0, 'WITHSCORES')[2] - t[1] * 1000 - t[2] / 1000";
     let left = redis.command(&[b"EVAL", longest.as_bytes(), b"0"]).await;
     let left: i64 = left.trim_start_matches(':').trim_end().parse().unwrap();
     assert!((1..=5_000).contains(&left), "{left}");

@@ -1,13 +1,14 @@
 // Several servers on one Redis, and in front of them a proxy that hands each connection and each request to the next one (docs/cluster.md).
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { freePort, startServer } from '../browser/server.mjs';
 
 const range = (many) => Array.from({ length: many }, (_, n) => n);
@@ -21,6 +22,7 @@ async function startRedis(folder, more = []) {
   child.stdout.resume();
   return {
     port,
+    endpoint: `127.0.0.1:${port}`,
     pid: child.pid,
     async stop() {
       child.kill('SIGTERM');
@@ -28,6 +30,22 @@ async function startRedis(folder, more = []) {
     },
   };
 }
+
+/** The masters of a Redis Cluster. */
+async function startMasters(count, folder) {
+  const start = async (n) => {
+    const own = join(folder, `redis${n}`);
+    await mkdir(own);
+    return startRedis(own, ['--cluster-enabled', 'yes', '--cluster-port', String(await freePort())]);
+  };
+  const masters = await Promise.all(range(count).map(start));
+  const endpoints = masters.map(({ endpoint }) => endpoint);
+  await promisify(execFile)('redis-cli', ['--cluster', 'create', ...endpoints, '--cluster-yes']);
+  return { endpoint: endpoints.join(), stop: () => Promise.all(masters.map((master) => master.stop())) };
+}
+
+/** LETSHARE_MASTERS=3 makes the Redis of such servers a Redis Cluster of so many. */
+const MASTERS = Number(process.env.LETSHARE_MASTERS ?? 0);
 
 /** LETSHARE_NODES=3 runs the tests against so many servers that share a Redis. */
 const NODES = Number(process.env.LETSHARE_NODES ?? 1);
@@ -38,7 +56,7 @@ export const startSite = (options, nodes = NODES) => (nodes > 1 ? startNodes(nod
 /** What one server is to a test: `http` and `port` are the proxy's. `redis`: more arguments of redis-server. */
 export async function startNodes(count, { origins, settings = {}, redis: more }) {
   const folder = await mkdtemp(join(tmpdir(), 'letshare-nodes-'));
-  const redis = await startRedis(folder, more);
+  const redis = await (MASTERS ? startMasters(MASTERS, folder) : startRedis(folder, more));
   const secret = join(folder, 'secret');
   await writeFile(secret, randomBytes(32).toString('hex'));
   // What one server makes for itself with local settings, for all.
@@ -46,7 +64,7 @@ export async function startNodes(count, { origins, settings = {}, redis: more })
   await writeFile(apps, `apps: [{ id: shared, keys: [{ id: local, secret: ${local} }] }]`);
   const shared = {
     LETSHARE_CLUSTER_ENGINE: 'redis',
-    LETSHARE_CLUSTER_ENDPOINT: `127.0.0.1:${redis.port}`,
+    LETSHARE_CLUSTER_ENDPOINT: redis.endpoint,
     LETSHARE_CLUSTER_SECRET_FILE: secret,
     LETSHARE_ABLY_APPS_FILE: apps,
     ...settings,

@@ -11,6 +11,7 @@ pub mod mongo;
 pub mod process;
 pub mod raw;
 pub mod redis;
+pub mod redis_cluster;
 pub mod server;
 pub mod witness;
 

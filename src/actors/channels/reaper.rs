@@ -3,11 +3,17 @@
 //! The live node that is lowest in order does it at once, the others if that one has not done it by the next time. Twice does no
 //! harm: whoever comes second finds nobody.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use actix::{Context, Handler, Message};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{mpsc::unbounded_channel, oneshot},
+    time::timeout,
+};
 
 use crate::{
     actors::{
@@ -15,7 +21,11 @@ use crate::{
         channels::{channel::Channel, operations::Task},
     },
     ids::NodeId,
-    log::{Done, StoreError, shared::SharedLog},
+    limits,
+    log::{
+        Done, StoreError,
+        shared::{Domain, Renewed, SharedLog},
+    },
 };
 
 /// To be woken [`crate::limits::LEASE_RENEWALS`] times in the time of a lease.
@@ -23,7 +33,7 @@ pub struct Reaper {
     broker: Arc<Broker>,
     log: SharedLog,
     /// Who was dead the last time.
-    dead: Mutex<HashSet<NodeId>>,
+    dead: Mutex<HashMap<Domain, HashSet<NodeId>>>,
 }
 
 /// The node is dead: what it has in the channel goes.
@@ -35,24 +45,39 @@ impl Reaper {
     /// None: this server is alone.
     pub fn new(broker: &Arc<Broker>) -> Option<Self> {
         let log = broker.log.shared()?;
+        // The others know of this node from now on.
+        log.renew(drop);
         Some(Self { broker: Arc::clone(broker), log, dead: Mutex::default() })
     }
 
     pub async fn wake(&self) {
-        let renewed = match answer(|done| self.log.renew(done)).await {
-            Ok(renewed) => renewed,
-            Err(error) => return tracing::debug!(%error, "the lease of this node was not renewed"),
+        let (told, mut renewals) = unbounded_channel();
+        self.log.renew(move |renewed| match renewed {
+            Ok(renewed) => drop(told.send(renewed)),
+            Err(error) => tracing::debug!(%error, "a lease of this node was not renewed"),
+        });
+        let all = async {
+            while let Some(renewed) = renewals.recv().await {
+                for renewed in renewed {
+                    self.judge(renewed).await;
+                }
+            }
         };
-        let before = std::mem::replace(&mut *self.dead.lock(), renewed.dead.iter().copied().collect());
-        for node in renewed.dead {
-            if renewed.lowest == self.log.node() || before.contains(&node) {
-                self.reap(node).await;
+        // Whoever is dead where no answer comes in time is so the next time.
+        let _: Result<(), _> = timeout(limits::NODE_ANSWER, all).await;
+    }
+
+    async fn judge(&self, Renewed { domain, lowest, dead }: Renewed) {
+        let before = self.dead.lock().insert(domain, dead.iter().copied().collect()).unwrap_or_default();
+        for node in dead {
+            if lowest == self.log.node() || before.contains(&node) {
+                self.reap(domain, node).await;
             }
         }
     }
 
-    async fn reap(&self, node: NodeId) {
-        let channels = answer(|done| self.log.owned(node, done)).await.unwrap_or_default();
+    async fn reap(&self, domain: Domain, node: NodeId) {
+        let channels = answer(|done| self.log.owned(domain, node, done)).await.unwrap_or_default();
         tracing::warn!(%node, channels = channels.len(), "a node of the cluster is gone; its members leave");
         for name in channels {
             // Where there is no room for the channel now, there may be the next time.

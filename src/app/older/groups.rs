@@ -75,7 +75,7 @@ fn place(config: &Config, places: &Places, clock: &Clock) -> anyhow::Result<(Pla
     };
     let Some(own) = own else { return Ok((places.of(NAME), Some(redis.clone()))) };
     let deadline = config.cluster.deadline;
-    let store = RedisStore::start(own.clone(), None, *is_copied, deadline, clock.clone(), NAME)?;
+    let store = RedisStore::start(vec![own.clone()], None, *is_copied, deadline, clock.clone(), NAME)?;
     Ok((Place { store: Arc::new(store), claims: Some(claims.clone()) }, Some(own)))
 }
 

@@ -1,17 +1,23 @@
-//! Scripts that are run in order, on a connection of their own, whatever becomes of the connection.
+//! Scripts that are run in order, on connections of their own, whatever becomes of these.
+//!
+//! A line has one connection to each server that has slots. A call goes to whoever has the slot of its first key, behind all of this
+//! slot that were handed in before; no other call of the slot is on its way meanwhile, but those of the same batch. So calls of
+//! a slot keep their order, also when it moves; what a server has refused because it does not serve the slot now waits, and what is
+//! of other slots does not wait for it.
 //!
 //! A call that a broken connection cut off is run again before newer ones, if it does nothing the second time. It has a time
-//! limit by the clock of Redis: what has not begun by then does nothing, so who was told that it is too late can rely on it,
+//! limit by the clock of its server: what has not begun by then does nothing, so who was told that it is too late can rely on it,
 //! unless the answer alone was lost.
 
 use std::{
-    collections::VecDeque,
-    future::Future,
-    pin::pin,
+    collections::{BTreeMap, HashMap, VecDeque},
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -19,19 +25,26 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        watch,
+    },
     task::JoinHandle,
     time::sleep,
 };
 
 use super::{
-    ClientError, EndWithOwner, MultiplexedConnection, Redis, RedisError, Run, Value, cmd, link::Inner, pipe,
-    reader::millis, reply,
+    ClientError, EndWithOwner, MultiplexedConnection, RedisError, Run, Slots, Value, cmd,
+    link::Inner,
+    pipe,
+    reader::millis,
+    reply,
+    slots::{Map, slot_of, tag_of},
 };
 use crate::{clock::Clock, ids::Timestamp, limits};
 
 /// What every script of a line begins with. Its first argument is the moment by which it must have begun; its answer begins
-/// with the time of Redis.
+/// with the time of Redis. It may have one key more than its call, which is none: see [`Runner::send`].
 const PROLOGUE: &str = "\
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -42,6 +55,7 @@ if now > tonumber(ARGV[1]) then return {now} end
 pub struct Call {
     /// Which of the line's.
     pub script: usize,
+    /// All in one slot.
     pub keys: Vec<Vec<u8>>,
     /// Those behind the first.
     pub args: Vec<Bytes>,
@@ -72,13 +86,17 @@ pub enum CallError {
 #[derive(Clone)]
 pub struct Line {
     calls: UnboundedSender<Waiting>,
+    slots: Slots,
     clock: Clock,
     patience: Duration,
     bytes: Arc<AtomicUsize>,
     ahead: Arc<AtomicU64>,
-    trouble: Arc<Mutex<Option<RedisError>>>,
+    troubles: Troubles,
     _task: Arc<EndWithOwner>,
 }
+
+/// Why the last attempt to reach a server has failed, by its address.
+type Troubles = Arc<Mutex<BTreeMap<Arc<str>, RedisError>>>;
 
 struct Waiting {
     script: usize,
@@ -114,9 +132,10 @@ impl Drop for Place {
 
 impl Line {
     /// Connects in the background, on the current runtime; `scripts` are what its calls name. `greeting` is run on each new
-    /// connection: see [`Redis::greet`]. What the script `copied` has done is answered when a replica has it.
+    /// connection to the server that has its key, and nothing before it was once welcome: see [`Slots::greet`]. What the script
+    /// `copied` has done is answered when a replica has it.
     pub fn start(
-        redis: &Redis,
+        slots: &Slots,
         scripts: &'static [&'static str],
         greeting: Option<Arc<Run>>,
         copied: Option<usize>,
@@ -124,27 +143,30 @@ impl Line {
         clock: Clock,
     ) -> Self {
         let (calls, incoming) = unbounded_channel();
-        let ahead = Arc::<AtomicU64>::default();
+        let (ahead, troubles) = (Arc::<AtomicU64>::default(), Troubles::default());
         let runner = Runner {
-            inner: Arc::clone(&redis.inner),
+            slots: slots.clone(),
+            watched: slots.watch(),
+            map: Arc::default(),
             scripts,
+            is_welcome: greeting.is_none(),
             greeting,
             copied,
             incoming,
             clock: clock.clone(),
-            queue: VecDeque::new(),
-            in_flight: 0,
+            queues: BTreeMap::new(),
+            lanes: HashMap::new(),
             ahead: Arc::clone(&ahead),
-            trouble: Arc::default(),
+            troubles: Arc::clone(&troubles),
         };
-        let trouble = Arc::clone(&runner.trouble);
         let task: JoinHandle<()> = tokio::spawn(runner.run());
-        Self { calls, clock, patience, bytes: Arc::default(), ahead, trouble, _task: Arc::new(EndWithOwner(task)) }
+        let (slots, bytes) = (slots.clone(), Arc::default());
+        Self { calls, slots, clock, patience, bytes, ahead, troubles, _task: Arc::new(EndWithOwner(task)) }
     }
 
-    /// Why the last attempt to connect has failed; none while there is a connection.
+    /// Why the last attempt to connect has failed; none while there is a connection to every server.
     pub fn trouble(&self) -> Option<RedisError> {
-        self.trouble.lock().clone()
+        self.troubles.lock().values().next().cloned().or_else(|| self.slots.trouble())
     }
 
     /// Bytes that wait to be run or answered.
@@ -152,7 +174,7 @@ impl Line {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The time of Redis, about; 0 before there was a connection.
+    /// The time of Redis, about; of several servers that of the one which is greeted. 0 before there was a connection.
     pub fn now(&self) -> Timestamp {
         match self.ahead.load(Ordering::Relaxed) {
             0 => Timestamp::from_millis(0),
@@ -160,7 +182,12 @@ impl Line {
         }
     }
 
-    /// Runs a script behind all that were handed in before, and calls `done` within the line's patience.
+    /// Keys of different slots may be those of one call.
+    pub fn is_one_server(&self) -> bool {
+        self.slots.is_one_server()
+    }
+
+    /// Runs a script behind all of its slot that were handed in before, and calls `done` within the line's patience.
     pub fn call(&self, call: Call) {
         let taken = call.args.iter().map(|arg| arg.len() + size_of::<Bytes>()).sum::<usize>() + size_of::<Waiting>();
         let place = Place { bytes: Arc::clone(&self.bytes), taken };
@@ -176,144 +203,287 @@ impl Line {
 }
 
 struct Runner {
-    inner: Arc<Inner>,
+    slots: Slots,
+    watched: watch::Receiver<Arc<Map>>,
+    /// By which calls are sent.
+    map: Arc<Map>,
     scripts: &'static [&'static str],
     greeting: Option<Arc<Run>>,
+    /// The servers are set up as this one is, as far as is known.
+    is_welcome: bool,
     copied: Option<usize>,
     incoming: UnboundedReceiver<Waiting>,
     clock: Clock,
-    /// Oldest first; those in flight stay until they are answered.
-    queue: VecDeque<Waiting>,
-    in_flight: usize,
+    /// What waits, by slot; of one server all is in one.
+    queues: BTreeMap<u16, Queue>,
+    /// By address.
+    lanes: HashMap<Arc<str>, Lane>,
     /// By how many milliseconds the time of Redis is ahead of the own uptime; rather too few.
     ahead: Arc<AtomicU64>,
-    trouble: Arc<Mutex<Option<RedisError>>>,
+    troubles: Troubles,
 }
 
-/// The owner is gone.
-struct Ended;
+/// The calls of one slot.
+#[derive(Default)]
+struct Queue {
+    /// Oldest first; those in flight stay until they are answered.
+    calls: VecDeque<Waiting>,
+    in_flight: usize,
+    /// The last call was run. Otherwise one alone is sent, so that nothing is done before what was refused.
+    is_served: bool,
+    /// It is not served: when to try again.
+    again: Duration,
+}
+
+/// The connection to one server.
+struct Lane {
+    inner: Arc<Inner>,
+    connected: Option<Connected>,
+    /// While it connects, or waits for answers.
+    job: Option<Pin<Box<dyn Future<Output = Told> + Send>>>,
+    /// Since when, or when that was last found to be long (monotonic).
+    since: Duration,
+    /// The slots of the calls in flight, in their order.
+    batch: Vec<u16>,
+    /// The last slot that had a turn.
+    turn: u16,
+    awaits_copies: bool,
+    ahead: u64,
+    pause: Duration,
+}
+
+enum Told {
+    Connected(Result<Connected, RedisError>),
+    Answers(Result<Value, ClientError>),
+}
+
+/// A connection that knows the scripts, by their hashes.
+struct Connected {
+    connection: MultiplexedConnection,
+    hashes: Vec<String>,
+    /// Its time counts for the line.
+    is_greeted: bool,
+    now: u64,
+}
+
+/// What a server says that does not serve a slot now: it has moved, is moving, or has nobody at the moment.
+const NOT_NOW: [&str; 6] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING"];
 
 impl Runner {
     async fn run(mut self) {
-        let mut pause = limits::REDIS_PAUSE_FIRST;
+        self.take_map();
         loop {
-            let connecting = connect(Arc::clone(&self.inner), self.scripts, self.greeting.clone());
-            match self.meanwhile(connecting).await {
-                Err(Ended) => return,
-                Ok(Err(error)) => {
-                    let before = self.trouble.lock().replace(error.clone());
-                    match error {
-                        RedisError::Foreign { .. } if before.as_ref() != Some(&error) => tracing::error!(%error),
-                        _ => tracing::debug!(%error, "a line to redis is not there yet"),
-                    }
-                }
-                Ok(Ok((connection, hashes, now))) => {
-                    *self.trouble.lock() = None;
-                    self.note_time(now);
-                    pause = limits::REDIS_PAUSE_FIRST;
-                    match self.serve(connection, &hashes).await {
-                        Err(Ended) => return,
-                        Ok(error) => self.cut_off(error),
+            let now = self.clock.uptime();
+            self.expire(now);
+            self.send(now);
+            let wake = self.wake(now);
+            tokio::select! {
+                biased;
+                (address, told) = next(&mut self.lanes) => self.told(&address, told),
+                changed = self.watched.changed() => match changed {
+                    Ok(()) => self.take_map(),
+                    Err(_) => return,
+                },
+                () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
+                call = self.incoming.recv() => {
+                    // Every handle is gone.
+                    let Some(call) = call else { return };
+                    self.file(call);
+                    while let Ok(call) = self.incoming.try_recv() {
+                        self.file(call);
                     }
                 }
             }
-            let share = rand::rng().random_range(0.5..1.0);
-            if self.meanwhile(sleep(pause.mul_f64(share))).await.is_err() {
-                return;
-            }
-            pause = limits::REDIS_PAUSE_LAST.min(pause * 2);
         }
     }
 
-    /// Runs what is asked for until the connection breaks, and gives why.
-    async fn serve(&mut self, mut connection: MultiplexedConnection, hashes: &[String]) -> Result<RedisError, Ended> {
-        loop {
-            if self.queue.is_empty() {
-                let first = self.incoming.recv().await.ok_or(Ended)?;
-                self.queue.push_back(first);
+    fn file(&mut self, call: Waiting) {
+        let slot = match call.keys.first() {
+            Some(key) if !self.map.is_lone() => slot_of(key),
+            _ => 0,
+        };
+        self.queues.entry(slot).or_default().calls.push_back(call);
+    }
+
+    /// Goes by what is known of the servers now.
+    fn take_map(&mut self) {
+        let map = Arc::clone(&self.watched.borrow_and_update());
+        let is_refiled = map.is_lone() != self.map.is_lone();
+        let is_there = |address: &Arc<str>| map.masters.iter().any(|master| master.address == *address);
+        let gone = self.lanes.keys().filter(|address| is_refiled || !is_there(address));
+        for address in gone.cloned().collect::<Vec<_>>() {
+            self.cut_off(
+                &address,
+                &RedisError::Unreachable { address: Arc::clone(&address), why: "it has nothing of it any more".into() },
+            );
+            self.lanes.remove(&address);
+            self.troubles.lock().remove(&address);
+        }
+        for master in &map.masters {
+            if !self.lanes.contains_key(&master.address) {
+                let mut lane = Lane::new(Arc::clone(master));
+                lane.connect(Duration::ZERO, self.scripts, self.greeting.clone(), self.clock.uptime());
+                self.lanes.insert(Arc::clone(&master.address), lane);
             }
-            while let Ok(next) = self.incoming.try_recv() {
-                self.queue.push_back(next);
-            }
-            self.expire();
-            let mut pipeline = pipe();
+        }
+        self.map = map;
+        if is_refiled {
+            let calls = std::mem::take(&mut self.queues).into_values().flat_map(|queue| queue.calls);
+            let mut calls: Vec<Waiting> = calls.collect();
+            calls.sort_by_key(|call| call.due);
+            calls.into_iter().for_each(|call| self.file(call));
+        }
+        self.queues.values_mut().for_each(|queue| queue.again = Duration::ZERO);
+    }
+
+    /// Sends what waits to whoever is to run it and has nothing to do.
+    ///
+    /// Scripts touch keys that they are not given. So a call of a slot that is moving has to be refused, by both servers, until all
+    /// of it is there: the hash tag alone is no key, and where any key of several is missing they do.
+    fn send(&mut self, now: Duration) {
+        for lane in self.lanes.values_mut().filter(|lane| self.is_welcome && lane.job.is_none()) {
+            let Some(Connected { connection, hashes, .. }) = &lane.connected else { continue };
+            let is_its = |slot| self.map.master_of(slot).is_some_and(|master| master.address == lane.inner.address);
+            let is_ready = |queue: &Queue| queue.in_flight == 0 && !queue.calls.is_empty() && queue.again <= now;
+            let ready = self.queues.iter().filter(|(slot, queue)| is_ready(queue) && is_its(**slot));
+            let mut ready: Vec<u16> = ready.map(|(slot, _)| *slot).collect();
+            let turn = ready.partition_point(|slot| *slot <= lane.turn);
+            ready.rotate_left(turn);
+            lane.awaits_copies = false;
+            let (mut pipeline, mut bytes) = (pipe(), 0);
             pipeline.ignore_errors();
-            let mut bytes = 0;
-            let ahead = self.ahead.load(Ordering::Relaxed);
-            self.in_flight = 0;
-            for Waiting { script, keys, args, due, .. } in self.queue.iter().take(limits::REDIS_BATCH) {
-                let hash = hashes.get(*script).map_or("", String::as_str);
-                let command = pipeline.cmd("EVALSHA").arg(hash).arg(keys.len());
-                command.arg(keys).arg(ahead + millis(*due));
-                for arg in args {
-                    command.arg(&arg[..]);
-                    bytes += arg.len();
-                }
-                self.in_flight += 1;
-                if bytes > limits::REDIS_BATCH_BYTES {
-                    break;
+            for slot in ready {
+                let Some(queue) = self.queues.get_mut(&slot) else { continue };
+                let most = if queue.is_served { limits::REDIS_BATCH } else { 1 };
+                for Waiting { script, keys, args, due, .. } in queue.calls.iter().take(most) {
+                    if lane.batch.len() == limits::REDIS_BATCH || bytes > limits::REDIS_BATCH_BYTES {
+                        break;
+                    }
+                    let hash = hashes.get(*script).map_or("", String::as_str);
+                    let tag = keys.first().filter(|_| !self.map.is_lone()).and_then(|key| tag_of(key));
+                    let command = pipeline.cmd("EVALSHA").arg(hash).arg(keys.len() + usize::from(tag.is_some()));
+                    command.arg(keys).arg(tag).arg(lane.ahead + millis(*due));
+                    for arg in args {
+                        command.arg(&arg[..]);
+                        bytes += arg.len();
+                    }
+                    lane.awaits_copies |= Some(*script) == self.copied;
+                    lane.batch.push(slot);
+                    lane.turn = slot;
+                    queue.in_flight += 1;
                 }
             }
-            if self.in_flight == 0 {
+            if lane.batch.is_empty() {
                 continue;
             }
-            let is_copied = |waiting: &Waiting| Some(waiting.script) == self.copied;
-            let awaits_copies = self.queue.iter().take(self.in_flight).any(is_copied);
-            if awaits_copies {
+            if lane.awaits_copies {
                 pipeline.cmd("WAIT").arg(1).arg(millis(limits::REDIS_COPIED));
             }
-            let answers = async { pipeline.query_async::<Value>(&mut connection).await };
-            let mut answers = match self.meanwhile(answers).await? {
-                Ok(Value::Array(answers)) => answers,
-                Ok(_) => {
-                    return Ok(RedisError::Strange { address: Arc::clone(&self.inner.address), command: "EVALSHA" });
-                }
-                Err(error) => return Ok(self.inner.failed("EVALSHA", &error)),
-            };
-            let has_copies = !awaits_copies || matches!(answers.pop(), Some(Value::Int(copies)) if copies > 0);
-            if let Some(error) = self.answer(answers, has_copies) {
-                return Ok(error);
+            let mut connection = connection.clone();
+            lane.job = Some(Box::pin(async move { Told::Answers(pipeline.query_async(&mut connection).await) }));
+            lane.since = now;
+        }
+    }
+
+    /// A server has answered, or was reached, or not.
+    fn told(&mut self, address: &Arc<str>, told: Told) {
+        let Some(lane) = self.lanes.get_mut(address) else { return };
+        lane.job = None;
+        let broken = match told {
+            Told::Connected(Ok(connected)) => {
+                self.troubles.lock().remove(address);
+                self.is_welcome |= connected.is_greeted;
+                lane.pause = limits::REDIS_PAUSE_FIRST;
+                let now = connected.now;
+                lane.connected = Some(connected);
+                return self.note_time(address, now);
             }
+            Told::Connected(Err(error)) => {
+                let before = self.troubles.lock().insert(Arc::clone(address), error.clone());
+                match &error {
+                    RedisError::Foreign { .. } => {
+                        self.is_welcome = false;
+                        if before.as_ref() != Some(&error) {
+                            tracing::error!(%error);
+                        }
+                    }
+                    _ => tracing::debug!(%error, "a line to redis is not there yet"),
+                }
+                None
+            }
+            Told::Answers(Ok(Value::Array(answers))) => match self.answer(address, answers) {
+                None => return,
+                unknown => unknown,
+            },
+            Told::Answers(Ok(_)) => Some(RedisError::Strange { address: Arc::clone(address), command: "EVALSHA" }),
+            Told::Answers(Err(error)) => Some(lane.inner.failed("EVALSHA", &error)),
+        };
+        if let Some(error) = broken {
+            tracing::warn!(%error, "a line to redis broke; what it was asked for is asked again");
+            self.cut_off(address, &error);
+        }
+        self.slots.doubt();
+        if let Some(lane) = self.lanes.get_mut(address) {
+            let share = rand::rng().random_range(0.5..1.0);
+            let pause = lane.pause.mul_f64(share);
+            lane.pause = limits::REDIS_PAUSE_LAST.min(lane.pause * 2);
+            lane.connect(pause, self.scripts, self.greeting.clone(), self.clock.uptime());
         }
     }
 
     /// Those in flight may have been run: they are run again first, if they can be.
-    fn cut_off(&mut self, error: RedisError) {
-        tracing::warn!(%error, "a line to redis broke; what it was asked for is asked again");
-        let cut: Vec<Waiting> = self.queue.drain(..self.in_flight).collect();
-        self.in_flight = 0;
-        for waiting in cut.into_iter().rev() {
-            match waiting.repeats && waiting.done.is_some() {
-                true => self.queue.push_front(waiting),
-                false => waiting.tell(Err(error.clone().into())),
+    fn cut_off(&mut self, address: &Arc<str>, error: &RedisError) {
+        let Some(lane) = self.lanes.get_mut(address) else { return };
+        for slot in std::mem::take(&mut lane.batch) {
+            let Some(queue) = self.queues.get_mut(&slot) else { continue };
+            let count = std::mem::take(&mut queue.in_flight);
+            queue.is_served = false;
+            let cut: Vec<Waiting> = queue.calls.drain(..count).collect();
+            for waiting in cut.into_iter().rev() {
+                match waiting.repeats && waiting.done.is_some() {
+                    true => queue.calls.push_front(waiting),
+                    false => waiting.tell(Err(error.clone().into())),
+                }
             }
         }
     }
 
-    /// Hands the answers to those in flight. What Redis does not know the script of stays, to be run again: gives why.
-    fn answer(&mut self, answers: Vec<Value>, has_copies: bool) -> Option<RedisError> {
-        let mut again = VecDeque::new();
-        let mut unknown = None;
-        for answer in answers {
-            let Some(waiting) = self.queue.pop_front() else { break };
+    /// Hands the answers to those in flight. What its server does not serve now stays, and what it does not know the script of: gives
+    /// why the latter.
+    fn answer(&mut self, address: &Arc<str>, mut answers: Vec<Value>) -> Option<RedisError> {
+        let lane = self.lanes.get_mut(address)?;
+        let inner = Arc::clone(&lane.inner);
+        let has_copies = !lane.awaits_copies || matches!(answers.pop(), Some(Value::Int(copies)) if copies > 0);
+        let (batch, now) = (std::mem::take(&mut lane.batch), self.clock.uptime());
+        let (mut again, mut unknown, mut time) = (Vec::new(), None, None);
+        for (slot, answer) in batch.into_iter().zip(answers) {
+            let Some(queue) = self.queues.get_mut(&slot) else { continue };
+            let Some(waiting) = queue.calls.pop_front() else { continue };
+            queue.in_flight = queue.in_flight.saturating_sub(1);
             let outcome = match answer {
-                Value::ServerError(error) => Err(self.inner.told("EVALSHA", &ClientError::from(error))),
-                answer => reply::all_bytes(answer).ok_or_else(|| RedisError::Strange {
-                    address: Arc::clone(&self.inner.address),
-                    command: "EVALSHA",
-                }),
+                Value::ServerError(error) => Err(inner.told("EVALSHA", &ClientError::from(error))),
+                answer => reply::all_bytes(answer)
+                    .ok_or_else(|| RedisError::Strange { address: Arc::clone(address), command: "EVALSHA" }),
             };
             match outcome {
-                Err(error @ RedisError::Refused { .. }) if error.is_no_script() => {
+                Err(error) if error.is_no_script() => {
                     unknown = Some(error);
-                    again.push_back(waiting);
+                    again.push((slot, waiting));
                 }
-                Err(error) => waiting.tell(Err(error.into())),
+                Err(error) if error.code().is_some_and(|code| NOT_NOW.contains(&code)) => {
+                    queue.is_served = false;
+                    queue.again = now + limits::REDIS_SLOT_AGAIN;
+                    self.slots.doubt();
+                    again.push((slot, waiting));
+                }
+                Err(error) => {
+                    queue.is_served = true;
+                    waiting.tell(Err(error.into()));
+                }
                 Ok(mut parts) => {
+                    queue.is_served = true;
                     let now = (!parts.is_empty()).then(|| parts.remove(0));
-                    if let Some(now) = now.and_then(|now| std::str::from_utf8(&now).ok()?.parse().ok()) {
-                        self.note_time(now);
-                    }
+                    time = now.and_then(|now| std::str::from_utf8(&now).ok()?.parse().ok()).or(time);
                     let is_copied = has_copies || Some(waiting.script) != self.copied;
                     waiting.tell(match parts.is_empty() {
                         true => Err(CallError::Late),
@@ -323,62 +493,102 @@ impl Runner {
                 }
             }
         }
-        self.in_flight = 0;
-        while let Some(waiting) = again.pop_back() {
-            self.queue.push_front(waiting);
+        for (slot, waiting) in again.into_iter().rev() {
+            self.queues.entry(slot).or_default().calls.push_front(waiting);
+        }
+        if let Some(time) = time {
+            self.note_time(address, time);
         }
         unknown
     }
 
-    /// Waits for something; meanwhile calls come in, and those whose time is over are told so.
-    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Ended> {
-        let mut what = pin!(what);
-        loop {
-            let due = self.queue.iter().find(|waiting| waiting.done.is_some()).map(|waiting| waiting.due);
-            let wait = due.map(|due| due.saturating_sub(self.clock.uptime()));
-            tokio::select! {
-                biased;
-                answer = &mut what => return Ok(answer),
-                () = sleep(wait.unwrap_or_default()), if wait.is_some() => self.expire(),
-                call = self.incoming.recv() => match call {
-                    Some(call) => self.queue.push_back(call),
-                    None => return Err(Ended),
-                },
+    /// When there is something to do, if nothing happens before.
+    fn wake(&mut self, now: Duration) -> Option<Duration> {
+        let busy = self.lanes.values_mut().filter(|lane| lane.job.is_some());
+        let look = busy.map(|lane| {
+            if now.saturating_sub(lane.since) >= limits::REDIS_CHECK {
+                // While it says nothing its slots may be another one's.
+                self.slots.doubt();
+                lane.since = now;
             }
-        }
+            lane.since + limits::REDIS_CHECK
+        });
+        let look = look.min();
+        let due = |queue: &Queue| queue.calls.iter().find(|call| call.done.is_some()).map(|call| call.due);
+        let again = |queue: &Queue| Some(queue.again).filter(|again| *again > now && !queue.calls.is_empty());
+        let moments = self.queues.values().flat_map(|queue| [due(queue), again(queue)]);
+        moments.flatten().chain(look).min().map(|moment| moment.saturating_sub(now))
     }
 
     /// Tells those whose time is over. Those in flight keep their place, since Redis will answer them.
-    fn expire(&mut self) {
-        let now = self.clock.uptime();
-        for waiting in self.queue.iter_mut().take(self.in_flight).take_while(|waiting| waiting.due <= now) {
-            if let Some(done) = waiting.done.take() {
-                done(Err(CallError::Late));
+    fn expire(&mut self, now: Duration) {
+        for Queue { calls, in_flight, .. } in self.queues.values_mut() {
+            for waiting in calls.iter_mut().take(*in_flight).take_while(|waiting| waiting.due <= now) {
+                if let Some(done) = waiting.done.take() {
+                    done(Err(CallError::Late));
+                }
             }
-        }
-        while self.queue.get(self.in_flight).is_some_and(|waiting| waiting.due <= now) {
-            if let Some(waiting) = self.queue.remove(self.in_flight) {
-                waiting.tell(Err(CallError::Late));
+            while calls.get(*in_flight).is_some_and(|waiting| waiting.due <= now) {
+                if let Some(waiting) = calls.remove(*in_flight) {
+                    waiting.tell(Err(CallError::Late));
+                }
             }
         }
     }
 
-    fn note_time(&mut self, now: u64) {
-        self.ahead.store(now.saturating_sub(millis(self.clock.uptime())), Ordering::Relaxed);
+    fn note_time(&mut self, address: &Arc<str>, now: u64) {
+        let Some(lane) = self.lanes.get_mut(address) else { return };
+        lane.ahead = now.saturating_sub(millis(self.clock.uptime()));
+        if lane.connected.as_ref().is_some_and(|connected| connected.is_greeted) {
+            self.ahead.store(lane.ahead, Ordering::Relaxed);
+        }
     }
 }
 
-/// A connection that knows the scripts, their hashes, and the time of Redis.
-async fn connect(
-    inner: Arc<Inner>,
-    scripts: &[&str],
-    greeting: Option<Arc<Run>>,
-) -> Result<(MultiplexedConnection, Vec<String>, u64), RedisError> {
-    let mut connection = inner.connect(limits::REDIS_ANSWER).await?;
-    if let Some(greeting) = greeting {
-        let answer = greeting.command().query_async(&mut connection).await;
-        inner.welcomed(answer)?;
+impl Lane {
+    fn new(inner: Arc<Inner>) -> Self {
+        let (since, batch, pause) = (Duration::ZERO, Vec::new(), limits::REDIS_PAUSE_FIRST);
+        Self { inner, connected: None, job: None, since, batch, turn: 0, awaits_copies: false, ahead: 0, pause }
     }
+
+    fn connect(
+        &mut self,
+        pause: Duration,
+        scripts: &'static [&'static str],
+        greeting: Option<Arc<Run>>,
+        now: Duration,
+    ) {
+        (self.connected, self.since) = (None, now);
+        let inner = Arc::clone(&self.inner);
+        self.job = Some(Box::pin(async move {
+            sleep(pause).await;
+            Told::Connected(connect(inner, scripts, greeting).await)
+        }));
+    }
+}
+
+/// What the first of them tells.
+async fn next(lanes: &mut HashMap<Arc<str>, Lane>) -> (Arc<str>, Told) {
+    poll_fn(|context| {
+        for (address, lane) in lanes.iter_mut() {
+            if let Some(job) = &mut lane.job
+                && let Poll::Ready(told) = job.as_mut().poll(context)
+            {
+                return Poll::Ready((Arc::clone(address), told));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// A connection that knows the scripts, their hashes, and the time of Redis.
+async fn connect(inner: Arc<Inner>, scripts: &[&str], greeting: Option<Arc<Run>>) -> Result<Connected, RedisError> {
+    let mut connection = inner.connect(limits::REDIS_ANSWER).await?;
+    let is_greeted = match greeting {
+        Some(greeting) => inner.welcomed(greeting.command().query_async(&mut connection).await)?,
+        None => true,
+    };
     let mut loading = pipe();
     for script in scripts {
         loading.cmd("SCRIPT").arg("LOAD").arg(format!("{PROLOGUE}{script}"));
@@ -387,5 +597,5 @@ async fn connect(
     let hashes = loaded.map_err(|error| inner.failed("SCRIPT", &error))?;
     let time: Result<(u64, u64), _> = cmd("TIME").query_async(&mut connection).await;
     let (seconds, micros) = time.map_err(|error| inner.failed("TIME", &error))?;
-    Ok((connection, hashes, seconds * 1_000 + micros / 1_000))
+    Ok(Connected { connection, hashes, is_greeted, now: seconds * 1_000 + micros / 1_000 })
 }

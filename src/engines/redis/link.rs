@@ -9,12 +9,13 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     AsyncConnectionConfig, Client, ClientError, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Link,
-    MultiplexedConnection, PubSub, RedisConnectionInfo, RedisError, Settings, Value, cmd,
+    MultiplexedConnection, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Settings, Value, cmd,
 };
 use crate::limits;
 
 pub struct Inner {
     pub address: Arc<str>,
+    pub settings: Settings,
     client: Result<Client, RedisError>,
     connection: Mutex<Option<MultiplexedConnection>>,
     pub link: watch::Sender<Link>,
@@ -26,8 +27,9 @@ impl Inner {
     pub fn new(settings: &Settings) -> Self {
         let address: Arc<str> = format!("{}:{}", settings.host, settings.port).into();
         Self {
-            client: client(settings).map_err(|error| told(&address, "the settings", &error)),
+            client: client(settings, ProtocolVersion::RESP2).map_err(|error| told(&address, "the settings", &error)),
             address,
+            settings: settings.clone(),
             connection: Mutex::default(),
             link: watch::Sender::new(Link::Connecting),
             doubt: Notify::new(),
@@ -67,10 +69,27 @@ impl Inner {
 
     /// A connection whose answers are awaited for `patience`.
     pub async fn connect(&self, patience: Duration) -> Result<MultiplexedConnection, RedisError> {
-        let client = self.client()?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limits::REDIS_CONNECT))
-            .set_response_timeout(Some(patience));
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        self.connect_by(client, AsyncConnectionConfig::new().set_response_timeout(Some(patience))).await
+    }
+
+    /// A connection that also hears what is published; `hears` is called by a task of the connection.
+    pub async fn listen(
+        &self,
+        hears: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let client = client(&self.settings, ProtocolVersion::RESP3);
+        let client = client.map_err(|error| self.told("the settings", &error))?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(limits::REDIS_ANSWER));
+        self.connect_by(&client, config.set_push_sender(hears)).await
+    }
+
+    async fn connect_by(
+        &self,
+        client: &Client,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let config = config.set_connection_timeout(Some(limits::REDIS_CONNECT));
         let connection = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connection.await.map_err(|error| {
             match told(&self.address, "the connection", &error) {
@@ -113,24 +132,13 @@ impl Inner {
         told(&self.address, command, error)
     }
 
-    /// A connection that hears what is published.
-    pub async fn pubsub(&self) -> Result<PubSub, RedisError> {
-        let client = self.client()?;
-        match tokio::time::timeout(limits::REDIS_CONNECT, client.get_async_pubsub()).await {
-            Ok(connected) => connected.map_err(|error| told(&self.address, "the connection", &error)),
-            Err(_) => Err(self.silent()),
-        }
-    }
-
-    pub fn client(&self) -> Result<&Client, RedisError> {
-        self.client.as_ref().map_err(Clone::clone)
-    }
-
-    /// What a greeting was answered with.
-    pub fn welcomed(&self, answer: Result<String, ClientError>) -> Result<(), RedisError> {
-        match answer.map_err(|error| self.told("EVAL", &error))? {
-            ok if ok == "ok" => Ok(()),
-            why => Err(RedisError::Foreign { address: Arc::clone(&self.address), why: why.into() }),
+    /// What a greeting was answered with: whether it was greeted, or another server has its key.
+    pub fn welcomed(&self, answer: Result<String, ClientError>) -> Result<bool, RedisError> {
+        match answer.map_err(|error| self.told("EVAL", &error)) {
+            Ok(ok) if ok == "ok" => Ok(true),
+            Ok(why) => Err(RedisError::Foreign { address: Arc::clone(&self.address), why: why.into() }),
+            Err(error) if error.code() == Some("MOVED") => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -148,8 +156,9 @@ impl Inner {
     }
 }
 
-fn client(settings: &Settings) -> Result<Client, ClientError> {
-    let mut access = RedisConnectionInfo::default().set_db(settings.database.into()).set_skip_set_lib_name();
+fn client(settings: &Settings, protocol: ProtocolVersion) -> Result<Client, ClientError> {
+    let access = RedisConnectionInfo::default().set_db(settings.database.into()).set_skip_set_lib_name();
+    let mut access = access.set_protocol(protocol);
     let password = settings.password.expose_secret();
     if !password.is_empty() {
         access = access.set_password(password);

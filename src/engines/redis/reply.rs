@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Read, Value};
+use super::{Read, Value, slots::SlotRange};
 
 /// The place of an entry in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +90,21 @@ pub fn consumers(value: Value) -> Option<Vec<Consumer>> {
         Some(Consumer { name: name?, pending: pending?, idle: idle? })
     };
     items(value)?.into_iter().map(consumer).collect()
+}
+
+/// Of CLUSTER SLOTS. Who has no address that can be used is left out.
+pub fn slots(value: Value) -> Option<Vec<SlotRange>> {
+    let server = |value| {
+        let mut parts = items(value)?.into_iter();
+        let (host, port) = (text(parts.next()?)?, text(parts.next()?)?.parse().ok()?);
+        (host != "?").then(|| (Some(host).filter(|host| !host.is_empty()), port))
+    };
+    let range = |value| {
+        let mut parts = items(value)?.into_iter();
+        let (first, last) = (text(parts.next()?)?.parse().ok()?, text(parts.next()?)?.parse().ok()?);
+        Some(SlotRange { first, last, servers: parts.filter_map(server).collect() })
+    };
+    items(value)?.into_iter().map(range).collect()
 }
 
 /// Of scripts: each gives an array, or one value.

@@ -1,8 +1,8 @@
 //! How a Redis is set up, as far as it tells, and whether that is enough.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt};
 
-use super::{Redis, RedisError, Value, cmd, link::Inner, reply};
+use super::{Redis, RedisError, Value, cmd, reply};
 
 /// How safe what was acknowledged is to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Needs {
 }
 
 /// What a Redis has told of itself; what it has not told is missing.
-pub(super) struct Setup(HashMap<String, String>);
+struct Setup(HashMap<String, String>);
 
 impl Setup {
     fn read(info: &str) -> Self {
@@ -35,11 +35,6 @@ impl Setup {
 
     fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
-    }
-
-    /// Its keys are spread over several servers.
-    pub(super) fn is_cluster(&self) -> bool {
-        self.get("redis_mode") == Some("cluster")
     }
 
     /// Why it cannot be relied upon.
@@ -56,9 +51,6 @@ impl Setup {
             version.split('.').next().is_some_and(|major| major.parse().is_ok_and(|major: u32| major >= 7))
         };
         let durability = needs.durability;
-        if self.is_cluster() {
-            return Some(CLUSTER.to_owned());
-        }
         wrong("redis_version", is_new, &"the redis of the cluster is too old, 7.0 or newer is needed")
             .or_else(|| {
                 let what =
@@ -76,19 +68,6 @@ impl Setup {
                 let is_due = durability == Durability::Replicas;
                 is_due.then(|| wrong("connected_slaves", |count| count != "0", &what)).flatten()
             })
-    }
-}
-
-const CLUSTER: &str = "it runs in cluster mode (cluster-enabled yes), and one server without slots is needed";
-
-impl Inner {
-    /// # Errors
-    /// [`RedisError::Unfit`]: no server can use it.
-    pub(super) fn usable(&self, info: &str) -> Result<(), RedisError> {
-        match Setup::read(info).is_cluster() {
-            true => Err(RedisError::Unfit { address: Arc::clone(&self.address), why: CLUSTER.into() }),
-            false => Ok(()),
-        }
     }
 }
 
@@ -138,7 +117,6 @@ mod tests {
         let rows = [
             ("redis_version:7.0.15", "redis_version:6.2.6", Memory, "its redis_version is 6.2.6"),
             ("noeviction", "allkeys-lru", Memory, "its maxmemory_policy is allkeys-lru"),
-            ("standalone", "cluster", Memory, "cluster mode"),
             ("aof_enabled:1", "aof_enabled:0", Fsync, "its aof_enabled is 0"),
             ("fsync:always", "fsync:everysec", Fsync, "its appendfsync is everysec"),
             ("slaves:1", "slaves:0", Replicas, "no replica"),

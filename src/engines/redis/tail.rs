@@ -1,22 +1,37 @@
-//! What others publish, as it comes: a connection of its own, which is subscribed to all topics again when it comes back.
+//! What others publish, as it comes: a connection of its own to each server that has slots (`SSUBSCRIBE`: a topic is in the slot that
+//! a key of its name would be in). All topics are subscribed to again when it comes back, or where they are now.
 
-use std::{collections::HashMap, future::Future, pin::pin, sync::Arc};
-
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use rand::RngExt as _;
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{sleep, timeout},
+use std::{
+    collections::{HashMap, HashSet},
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
-use super::{EndWithOwner, PubSubSink, Redis, RedisError, link::Inner};
+use bytes::Bytes;
+use rand::RngExt as _;
+use tokio::{
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        watch,
+    },
+    time::{interval, sleep},
+};
+
+use super::{
+    ClientError, EndWithOwner, MultiplexedConnection, PushInfo, PushKind, RedisError, Slots, Value, cmd,
+    link::Inner,
+    pipe,
+    slots::{Map, slot_of},
+};
 use crate::limits;
 
 /// What a subscriber hears.
 pub enum Heard {
     Message(Bytes),
-    /// The connection was away: what was published meanwhile is not heard.
+    /// The connection was away, or the topic has moved: what was published meanwhile is not heard.
     Missed,
 }
 
@@ -34,20 +49,34 @@ enum Order {
     Subscribe(Vec<u8>, Subscriber),
     Unsubscribe(Vec<u8>),
     /// Those whose topics begin like this are told that they may have missed something.
-    Alarm(&'static [u8]),
+    Alarm(Vec<u8>),
 }
 
 struct Subscriber {
     hears: Hears,
     /// Called when it is subscribed to.
     done: Option<Box<dyn FnOnce() + Send>>,
+    /// By which connection it is subscribed to.
+    at: Option<u64>,
 }
 
 impl Tail {
     /// Connects in the background, on the current runtime.
-    pub fn start(redis: &Redis) -> Self {
+    pub fn start(slots: &Slots) -> Self {
         let (orders, incoming) = unbounded_channel();
-        let listener = Listener { inner: Arc::clone(&redis.inner), incoming, topics: HashMap::new() };
+        let (pushes, pushed) = unbounded_channel();
+        let listener = Listener {
+            slots: slots.clone(),
+            watched: slots.watch(),
+            map: Arc::default(),
+            incoming,
+            topics: HashMap::new(),
+            ears: HashMap::new(),
+            made: 0,
+            pushes,
+            pushed,
+            refused: Vec::new(),
+        };
         Self { orders, _task: Arc::new(EndWithOwner(tokio::spawn(listener.run()))) }
     }
 
@@ -55,7 +84,7 @@ impl Tail {
     /// place of an earlier subscriber.
     pub fn subscribe(&self, topic: Vec<u8>, hears: Hears, done: Box<dyn FnOnce() + Send>) {
         // Its listener ends with the last handle only.
-        let _ = self.orders.send(Order::Subscribe(topic, Subscriber { hears, done: Some(done) }));
+        let _ = self.orders.send(Order::Subscribe(topic, Subscriber { hears, done: Some(done), at: None }));
     }
 
     pub fn unsubscribe(&self, topic: Vec<u8>) {
@@ -63,144 +92,296 @@ impl Tail {
     }
 
     /// Tells the subscribers of topics that begin like this that they may have missed something.
-    pub fn alarm(&self, topics: &'static [u8]) {
+    pub fn alarm(&self, topics: Vec<u8>) {
         let _ = self.orders.send(Order::Alarm(topics));
     }
 }
 
 struct Listener {
-    inner: Arc<Inner>,
+    slots: Slots,
+    watched: watch::Receiver<Arc<Map>>,
+    map: Arc<Map>,
     incoming: UnboundedReceiver<Order>,
     /// What is to be heard, whether or not there is a connection.
     topics: HashMap<Vec<u8>, Subscriber>,
+    /// By address.
+    ears: HashMap<Arc<str>, Ear>,
+    /// Connections so far.
+    made: u64,
+    pushes: UnboundedSender<(u64, PushInfo)>,
+    pushed: UnboundedReceiver<(u64, PushInfo)>,
+    /// Topics that a server did not take: it does not serve their slot now.
+    refused: Vec<Vec<u8>>,
+}
+
+/// The connection to one server.
+struct Ear {
+    inner: Arc<Inner>,
+    number: u64,
+    connection: Option<MultiplexedConnection>,
+    /// While it connects, or waits for answers.
+    job: Option<Pin<Box<dyn Future<Output = Told> + Send>>>,
+    /// Looks in a row that have found the same job.
+    seconds: u8,
+    joining: Vec<Vec<u8>>,
+    leaving: Vec<Vec<u8>>,
+    /// Of the job: what is joined, behind so many that are left.
+    asked: (usize, Vec<Vec<u8>>),
+    /// What was left, until that is confirmed.
+    left: HashSet<Vec<u8>>,
+    pause: Duration,
+}
+
+enum Told {
+    Connected(Result<MultiplexedConnection, RedisError>),
+    Answers(Result<Vec<Value>, ClientError>),
 }
 
 impl Listener {
     async fn run(mut self) {
-        let mut pause = limits::REDIS_PAUSE_FIRST;
+        self.take_map();
+        let mut seconds = interval(limits::REDIS_CHECK);
         loop {
-            match self.listen().await {
-                // Every handle is gone.
-                None => return,
-                Some((error, was_up)) => {
-                    tracing::debug!(%error, "what others publish is not heard");
-                    if was_up {
-                        pause = limits::REDIS_PAUSE_FIRST;
-                    }
-                }
-            }
-            let share = rand::rng().random_range(0.5..1.0);
-            if self.meanwhile(sleep(pause.mul_f64(share))).await.is_none() {
-                return;
-            }
-            pause = limits::REDIS_PAUSE_LAST.min(pause * 2);
-        }
-    }
-
-    /// Listens until the connection breaks: why, and whether there was one. None: every handle is gone.
-    async fn listen(&mut self) -> Option<(RedisError, bool)> {
-        let inner = Arc::clone(&self.inner);
-        let (mut sink, mut messages) = match self.meanwhile(inner.pubsub()).await? {
-            Ok(connection) => connection.split(),
-            Err(error) => return Some((error, false)),
-        };
-        let topics: Vec<Vec<u8>> = self.topics.keys().cloned().collect();
-        for topics in topics.chunks(limits::REDIS_TOPICS) {
-            if let Err(error) = subscribe(&self.inner, &mut sink, topics).await {
-                return Some((error, false));
-            }
-        }
-        for subscriber in self.topics.values_mut() {
-            match subscriber.done.take() {
-                Some(done) => done(),
-                None => (subscriber.hears)(Heard::Missed),
-            }
-        }
-        loop {
+            self.ears.values_mut().for_each(|ear| ear.ask(&self.topics));
             tokio::select! {
-                message = messages.next() => match message {
-                    Some(message) => {
-                        if let Some(subscriber) = self.topics.get(message.get_channel_name().as_bytes()) {
-                            (subscriber.hears)(Heard::Message(Bytes::copy_from_slice(message.get_payload_bytes())));
-                        }
-                    }
-                    None => return Some((self.inner.silent(), true)),
+                Some((number, push)) = self.pushed.recv() => self.hear(number, push),
+                (address, told) = next(&mut self.ears) => self.told(&address, told),
+                changed = self.watched.changed() => match changed {
+                    Ok(()) => self.take_map(),
+                    Err(_) => return,
                 },
                 order = self.incoming.recv() => {
-                    if let Err(error) = self.carry_out(order?, &mut sink).await {
-                        return Some((error, true));
+                    // Every handle is gone.
+                    let Some(order) = order else { return };
+                    self.carry_out(order);
+                    while let Ok(order) = self.incoming.try_recv() {
+                        self.carry_out(order);
                     }
                 }
-                // Asked only while nothing comes. To subscribe again changes nothing, and is answered.
-                () = sleep(limits::REDIS_CHECK) => {
-                    if let Err(error) = subscribe(&self.inner, &mut sink, &[b"ls:alive".to_vec()]).await {
-                        return Some((error, true));
-                    }
-                }
+                _ = seconds.tick() => self.look(),
             }
         }
     }
 
-    /// Waits for something; meanwhile what is ordered is noted, to be carried out with the next connection.
-    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
-        let mut what = pin!(what);
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut what => return Some(answer),
-                order = self.incoming.recv() => {
-                    match order? {
-                        Order::Subscribe(topic, subscriber) => drop(self.topics.insert(topic, subscriber)),
-                        Order::Unsubscribe(topic) => drop(self.topics.remove(&topic)),
-                        // All are told when the connection is back.
-                        Order::Alarm(_) => {}
-                    }
-                }
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Subscribe(topic, subscriber) => {
+                self.topics.insert(topic.clone(), subscriber);
+                self.place(topic);
             }
-        }
-    }
-
-    /// Carries out this order and those that wait behind it, subscriptions that follow each other by one command.
-    async fn carry_out(&mut self, first: Order, sink: &mut PubSubSink) -> Result<(), RedisError> {
-        let mut next = Some(first);
-        let mut joining = Vec::new();
-        while let Some(order) = next.take() {
-            let leaving = match order {
-                Order::Subscribe(topic, subscriber) => {
-                    self.topics.insert(topic.clone(), subscriber);
-                    joining.push(topic);
-                    None
-                }
-                Order::Unsubscribe(topic) => Some(topic),
-                Order::Alarm(topics) => {
-                    let alarmed = self.topics.iter().filter(|(topic, _)| topic.starts_with(topics));
-                    alarmed.for_each(|(_, subscriber)| (subscriber.hears)(Heard::Missed));
-                    None
-                }
-            };
-            if joining.len() < limits::REDIS_TOPICS {
-                next = self.incoming.try_recv().ok();
-            }
-            if !joining.is_empty() && (leaving.is_some() || next.is_none()) {
-                // If the connection breaks it is done with the next one.
-                subscribe(&self.inner, sink, &joining).await?;
-                for topic in joining.drain(..) {
-                    if let Some(done) = self.topics.get_mut(&topic).and_then(|subscriber| subscriber.done.take()) {
-                        done();
-                    }
-                }
-            }
-            if let Some(topic) = leaving {
+            Order::Unsubscribe(topic) => {
                 self.topics.remove(&topic);
-                let left = timeout(limits::REDIS_ANSWER, sink.unsubscribe(&topic[..])).await;
-                left.map_err(|_| self.inner.silent())?.map_err(|error| self.inner.told("UNSUBSCRIBE", &error))?;
+                if let Some(ear) = self.ear_of(&topic) {
+                    ear.leaving.push(topic);
+                }
+            }
+            Order::Alarm(topics) => {
+                let alarmed = self.topics.iter().filter(|(topic, _)| topic.starts_with(&topics));
+                alarmed.for_each(|(_, subscriber)| (subscriber.hears)(Heard::Missed));
             }
         }
-        Ok(())
+    }
+
+    /// Who has the slot of a topic, if there is a connection. Whoever connects begins with all that are there.
+    fn ear_of(&mut self, topic: &[u8]) -> Option<&mut Ear> {
+        let master = self.map.master_of(slot_of(topic))?;
+        self.ears.get_mut(&master.address).filter(|ear| ear.connection.is_some())
+    }
+
+    fn place(&mut self, topic: Vec<u8>) {
+        if let Some(ear) = self.ear_of(&topic) {
+            ear.joining.push(topic);
+        }
+    }
+
+    /// Goes by what is known of the servers now: what has moved is subscribed to where it is.
+    fn take_map(&mut self) {
+        self.map = Arc::clone(&self.watched.borrow_and_update());
+        let masters = &self.map.masters;
+        self.ears.retain(|address, _| masters.iter().any(|master| master.address == *address));
+        for master in Arc::clone(&self.map).masters.iter() {
+            if !self.ears.contains_key(&master.address) {
+                self.connect(master, limits::REDIS_PAUSE_FIRST, Duration::ZERO);
+            }
+        }
+        let is_at = |topic: &[u8], at| {
+            let ear = self.map.master_of(slot_of(topic)).and_then(|master| self.ears.get(&master.address));
+            ear.is_some_and(|ear| Some(ear.number) == at)
+        };
+        let moved = self.topics.iter().filter(|(topic, subscriber)| !is_at(topic, subscriber.at));
+        let moved: Vec<Vec<u8>> = moved.map(|(topic, _)| topic.clone()).collect();
+        for topic in moved {
+            if let Some(subscriber) = self.topics.get_mut(&topic) {
+                subscriber.at = None;
+            }
+            self.place(topic);
+        }
+    }
+
+    fn connect(&mut self, master: &Arc<Inner>, pause: Duration, wait: Duration) {
+        self.made += 1;
+        let (number, inner, pushes) = (self.made, Arc::clone(master), self.pushes.clone());
+        let job = async move {
+            sleep(wait).await;
+            Told::Connected(inner.listen(move |push| pushes.send((number, push)).map_err(drop)).await)
+        };
+        let ear = Ear {
+            inner: Arc::clone(master),
+            number,
+            connection: None,
+            job: Some(Box::pin(job)),
+            seconds: 0,
+            joining: Vec::new(),
+            leaving: Vec::new(),
+            asked: (0, Vec::new()),
+            left: HashSet::new(),
+            pause,
+        };
+        self.ears.insert(Arc::clone(&master.address), ear);
+    }
+
+    fn hear(&mut self, number: u64, PushInfo { kind, data }: PushInfo) {
+        let mut data = data.into_iter();
+        let is_broken = match (kind, data.next(), data.next()) {
+            (PushKind::SMessage, Some(Value::BulkString(topic)), Some(Value::BulkString(body))) => {
+                if let Some(subscriber) = self.topics.get(&topic) {
+                    (subscriber.hears)(Heard::Message(body.into()));
+                }
+                false
+            }
+            // Its slot has moved, if nobody has asked for that: then this counts as the answer to what was asked.
+            (PushKind::SUnsubscribe, Some(Value::BulkString(topic)), _) => {
+                let ear = self.ears.values_mut().find(|ear| ear.number == number);
+                ear.is_some_and(|ear| !ear.left.remove(&topic))
+            }
+            (PushKind::Disconnection, ..) => true,
+            _ => false,
+        };
+        let broken = self.ears.values().find(|ear| is_broken && ear.number == number);
+        if let Some((inner, error)) = broken.map(|ear| (Arc::clone(&ear.inner), ear.inner.silent())) {
+            self.broke(&inner, &error);
+        }
+    }
+
+    fn told(&mut self, address: &Arc<str>, told: Told) {
+        // What came before the answer, so what was left is confirmed by now.
+        let number = self.ears.get(address).map(|ear| ear.number);
+        while let Ok((number, push)) = self.pushed.try_recv() {
+            self.hear(number, push);
+        }
+        let Some(ear) = self.ears.get_mut(address).filter(|ear| Some(ear.number) == number) else { return };
+        (ear.job, ear.seconds) = (None, 0);
+        ear.left.clear();
+        let (inner, number) = (Arc::clone(&ear.inner), ear.number);
+        match told {
+            Told::Connected(Ok(connection)) => {
+                ear.connection = Some(connection);
+                ear.pause = limits::REDIS_PAUSE_FIRST;
+                let is_its =
+                    |topic: &[u8]| self.map.master_of(slot_of(topic)).is_some_and(|master| master.address == *address);
+                ear.joining = self.topics.keys().filter(|topic| is_its(topic)).cloned().collect();
+            }
+            Told::Connected(Err(error)) => self.broke(&inner, &error),
+            Told::Answers(Err(error)) => self.broke(&inner, &inner.told("SSUBSCRIBE", &error)),
+            Told::Answers(Ok(answers)) => {
+                let (left, asked) = std::mem::take(&mut ear.asked);
+                for (topic, answer) in asked.into_iter().zip(answers.into_iter().skip(left)) {
+                    let Some(subscriber) = self.topics.get_mut(&topic) else { continue };
+                    if matches!(answer, Value::ServerError(_)) {
+                        self.refused.push(topic);
+                    } else if subscriber.at != Some(number) {
+                        subscriber.at = Some(number);
+                        match subscriber.done.take() {
+                            Some(done) => done(),
+                            None => (subscriber.hears)(Heard::Missed),
+                        }
+                    }
+                }
+                if !self.refused.is_empty() {
+                    self.slots.doubt();
+                }
+            }
+        }
+    }
+
+    /// Connects anew.
+    fn broke(&mut self, inner: &Arc<Inner>, error: &RedisError) {
+        tracing::debug!(%error, "what others publish is not heard");
+        self.slots.doubt();
+        let pause = self.ears.get(&inner.address).map_or(limits::REDIS_PAUSE_FIRST, |ear| ear.pause);
+        let share = rand::rng().random_range(0.5..1.0);
+        self.connect(inner, limits::REDIS_PAUSE_LAST.min(pause * 2), pause.mul_f64(share));
+    }
+
+    /// Each second: who has nothing to do is asked whether it is there.
+    fn look(&mut self) {
+        for topic in std::mem::take(&mut self.refused) {
+            self.place(topic);
+        }
+        for ear in self.ears.values_mut() {
+            match (&ear.connection, &ear.job) {
+                (_, Some(_)) => {
+                    ear.seconds = ear.seconds.saturating_add(1);
+                    if ear.seconds > 1 {
+                        // While it says nothing its slots may be another one's.
+                        self.slots.doubt();
+                    }
+                }
+                (Some(connection), None) => {
+                    let mut connection = connection.clone();
+                    ear.job = Some(Box::pin(async move {
+                        let answer: Result<Value, _> = cmd("PING").query_async(&mut connection).await;
+                        Told::Answers(answer.map(|_| Vec::new()))
+                    }));
+                }
+                (None, None) => {}
+            }
+        }
     }
 }
 
-async fn subscribe(inner: &Inner, sink: &mut PubSubSink, topics: &[Vec<u8>]) -> Result<(), RedisError> {
-    let subscribed = timeout(limits::REDIS_ANSWER, sink.subscribe(topics)).await;
-    subscribed.map_err(|_| inner.silent())?.map_err(|error| inner.told("SUBSCRIBE", &error))
+impl Ear {
+    /// Leaves and joins what is to be left and joined by now.
+    fn ask(&mut self, topics: &HashMap<Vec<u8>, Subscriber>) {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.job.is_none()) else { return };
+        if self.joining.is_empty() && self.leaving.is_empty() {
+            return;
+        }
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.retain(|topic| !topics.contains_key(topic));
+        let mut joining = std::mem::take(&mut self.joining);
+        self.joining = joining.split_off(joining.len().min(limits::REDIS_TOPICS));
+        joining.retain(|topic| topics.contains_key(topic));
+        if leaving.is_empty() && joining.is_empty() {
+            return;
+        }
+        // One by one, since those of different slots cannot be asked for together.
+        let mut pipeline = pipe();
+        pipeline.ignore_errors();
+        for topic in &leaving {
+            pipeline.cmd("SUNSUBSCRIBE").arg(topic);
+        }
+        for topic in &joining {
+            pipeline.cmd("SSUBSCRIBE").arg(topic);
+        }
+        self.asked = (leaving.len(), joining);
+        self.left.extend(leaving);
+        let mut connection = connection.clone();
+        self.job = Some(Box::pin(async move { Told::Answers(pipeline.query_async(&mut connection).await) }));
+    }
+}
+
+/// What the first of them tells.
+async fn next(ears: &mut HashMap<Arc<str>, Ear>) -> (Arc<str>, Told) {
+    poll_fn(|context| {
+        for (address, ear) in ears.iter_mut() {
+            if let Some(job) = &mut ear.job
+                && let Poll::Ready(told) = job.as_mut().poll(context)
+            {
+                return Poll::Ready((Arc::clone(address), told));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }

@@ -95,5 +95,5 @@ elseif ARGV[12] == 'n' then
 elseif ARGV[12] then
   note(KEYS[8], ARGV[13], ARGV[12])
 end
-redis.call('PUBLISH', KEYS[5], entry)
+redis.call('SPUBLISH', KEYS[5], entry)
 return {now, 'kept', epoch, previous, place}

@@ -97,9 +97,9 @@ impl SharedLog {
             judged.as_ref().map_or_else(Bytes::new, |judged| Bytes::copy_from_slice(&wire::place_bytes(judged.by))),
         ]);
         let mut script_keys = keys.all();
-        script_keys.push(lease::LEASES.to_vec());
+        script_keys.push(keys.domain().leases());
         if let Some(judged) = judged.filter(|_| is_presence) {
-            script_keys.extend([keys.members(), lease::owned_by(inner.node)]);
+            script_keys.extend([keys.members(), keys.domain().owned_by(inner.node)]);
             args.extend([Bytes::from_static(b"p"), keys.name()]);
             args.extend(members::changes(entry, inner.node, judged.is_emptied));
         } else if matches!(entry.body, Body::Objects(_)) {

@@ -1,15 +1,21 @@
 //! Looks at many channels by one script: whether anything has happened to their logs that was not heard of, and whether the counts
 //! are what they were told to be (`docs/design/cluster.md §2`). So a channel that nothing happens on costs Redis next to nothing.
 
-use std::sync::Weak;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
     time::timeout,
 };
 
-use super::{Done, HEADS, Inner, Keys, SharedLog, lease, understand, usage::Usage, wire};
+use super::{Domain, Done, HEADS, Inner, Keys, SharedLog, lease, understand, usage::Usage, wire};
 use crate::{core::serial::Serial, engines::redis::Call, ids::ChannelName, limits, store::StoreError};
 
 /// What a channel has of its log, to be compared with what Redis has.
@@ -41,13 +47,29 @@ impl SharedLog {
         let _ = self.0.looks.send(look);
     }
 
-    fn look_at(&self, looks: Vec<Look>, done: impl FnOnce() + Send + 'static) {
-        let mut keys = vec![lease::LEASES.to_vec()];
+    /// Drops `done` when all are answered.
+    fn look_at(&self, looks: Vec<Look>, done: oneshot::Sender<()>) {
+        let done = Arc::new(done);
+        // What one server has is looked at by one script.
+        let mut groups: HashMap<Domain, Vec<Look>> = HashMap::new();
+        let is_one = self.0.reads.is_one_server();
+        for look in looks {
+            groups.entry(if is_one { Domain::BESIDE } else { Domain::of(&look.channel) }).or_default().push(look);
+        }
+        for looks in groups.into_values() {
+            let done = Arc::clone(&done);
+            self.look_at_once(looks, move || drop(done));
+        }
+    }
+
+    fn look_at_once(&self, looks: Vec<Look>, done: impl FnOnce() + Send + 'static) {
+        let mut keys = Vec::new();
         let mut args = vec![lease::node_bytes(self.0.node)];
         for look in &looks {
             let life = self.bounds(&look.channel).0 + limits::HEAD_LIFE.as_millis();
-            let [head, _, members, counts, _, objects] = Keys::of(&look.channel).log();
-            keys.extend([head, members, counts, objects]);
+            let of = Keys::of(&look.channel);
+            let [head, _, members, counts, _, objects] = of.log();
+            keys.extend([of.domain().leases(), head, members, counts, objects]);
             let epoch = look.seen.epoch().bits().to_be_bytes();
             let seen = [&epoch[..], &wire::place_bytes(look.seen.place())].concat();
             let lives = [life.to_string().into(), self.objects_life(&look.channel)];
@@ -92,10 +114,10 @@ pub(super) async fn gather(log: Weak<Inner>, mut asked: UnboundedReceiver<Look>)
         {
             looks.push(look);
         }
-        let (told, answered) = tokio::sync::oneshot::channel();
+        let (told, answered) = oneshot::channel();
         let Some(inner) = log.upgrade() else { return };
-        SharedLog(inner).look_at(looks, move || told.send(()).unwrap_or_default());
-        // What was dropped without an answer is over as well.
-        let _ = answered.await;
+        SharedLog(inner).look_at(looks, told);
+        // Nobody waits for a server that is away but those whose channels it has.
+        let _ = timeout(limits::HEADS_GATHERED, answered).await;
     }
 }

@@ -2,10 +2,51 @@
 
 use bytes::Bytes;
 
-use crate::{core::serial::Place, ids::ChannelName, limits};
+use crate::{
+    core::serial::Place,
+    ids::{ChannelName, NodeId},
+    limits,
+};
 
 /// How the topics of channels begin.
 pub const TOPICS: &[u8] = b"ls:{p";
+
+/// Where a lease counts: a partition, since what it guards has to be in one slot with it; or, none, what stands beside the
+/// channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Domain(Option<u32>);
+
+impl Domain {
+    pub const BESIDE: Self = Self(None);
+
+    pub fn of(channel: &ChannelName) -> Self {
+        Self(Some(Keys::of(channel).partition))
+    }
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..limits::PARTITIONS).map(Some).chain([None]).map(Self)
+    }
+
+    fn key(self, kind: &[u8]) -> Vec<u8> {
+        let tag = self.0.map_or_else(|| "ls:{ctl}".to_owned(), |partition| format!("ls:{{p{partition}}}"));
+        [tag.as_bytes(), kind].concat()
+    }
+
+    /// Nodes and the ends of their leases.
+    pub fn leases(self) -> Vec<u8> {
+        self.key(b"leases")
+    }
+
+    /// The channels in which a node has members or is counted.
+    pub fn owned_by(self, node: NodeId) -> Vec<u8> {
+        self.key(&[b"c:", &node.to_bytes()[..]].concat())
+    }
+
+    /// How the topics of its channels begin.
+    pub fn topics(self) -> Vec<u8> {
+        self.key(b"t:")
+    }
+}
 
 pub struct Keys {
     partition: u32,
@@ -16,6 +57,10 @@ impl Keys {
     pub fn of(channel: &ChannelName) -> Self {
         let channel = format!("{}/{}", channel.app().as_str(), channel.as_str());
         Self { partition: crc32fast::hash(channel.as_bytes()) % limits::PARTITIONS, channel }
+    }
+
+    pub fn domain(&self) -> Domain {
+        Domain(Some(self.partition))
     }
 
     fn key(&self, kind: &str) -> Vec<u8> {

@@ -1,39 +1,43 @@
 //! The lease of a node: as long as it renews it, others leave alone what it owns (`docs/design/cluster.md §3`).
+//!
+//! It holds it in each domain ([`Domain`]), as one server of a Redis Cluster may be away while others are not.
 
-use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::{
-    sync::oneshot,
+    sync::mpsc::unbounded_channel,
     time::{sleep, timeout},
 };
 
-use super::{Done, RENEW, SharedLog, understand};
-use crate::{engines::redis::Call, ids::NodeId, limits};
+use super::{Domain, Done, RENEW, SharedLog, counted, understand};
+use crate::{
+    engines::redis::Call,
+    ids::{ChannelName, NodeId},
+    limits,
+    log::StoreError,
+};
 
-pub(super) const LEASES: &[u8] = b"ls:leases";
-
-/// The channels in which a node has members or is counted.
-pub(super) fn owned_by(node: NodeId) -> Vec<u8> {
-    [b"ls:c:", &node.to_bytes()[..]].concat()
+/// What a node knows of its own lease in one domain.
+#[derive(Debug, Default)]
+struct Lease {
+    /// Until when it is held for certain, by the own clock (monotonic).
+    until: Duration,
+    /// Renewals in a row that have found it held.
+    renewals: u32,
 }
 
-/// What a node knows of its own lease.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct Leases {
     length: Duration,
-    /// Until when it is held for certain, in milliseconds of the own clock (monotonic).
-    until: AtomicU64,
-    /// Renewals in a row that have found it held.
-    renewals: AtomicU32,
+    held: Mutex<HashMap<Domain, Lease>>,
 }
 
 /// What a renewal has told.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Renewed {
+    pub domain: Domain,
     /// The live node that is lowest in order.
     pub lowest: NodeId,
     /// Nodes that are dead and have left something, if this one may judge that.
@@ -46,76 +50,100 @@ impl SharedLog {
         self.0.node
     }
 
-    /// Its lease was renewed within its time.
-    pub fn holds_lease(&self) -> bool {
-        u64::try_from(self.0.clock.uptime().as_millis())
-            .is_ok_and(|now| now < self.0.lease.until.load(Ordering::Relaxed))
+    /// Its lease was renewed within its time, where it counts for a channel.
+    pub fn holds_lease(&self, channel: &ChannelName) -> bool {
+        let leases = self.0.leases.held.lock();
+        leases.get(&Domain::of(channel)).is_some_and(|lease| self.0.clock.uptime() < lease.until)
     }
 
     /// A node that has not renewed its lease for so long is dead.
     pub fn lease(&self) -> Duration {
-        self.0.lease.length
+        self.0.leases.length
     }
 
-    /// Renews the lease. To be called [`limits::LEASE_RENEWALS`] times in the time of a lease, and when the log tells that it is
-    /// over.
-    pub fn renew(&self, done: Done<Renewed>) {
+    /// Renews the lease in all domains, and tells `renewed` of each. To be called [`limits::LEASE_RENEWALS`]
+    /// times in the time of a lease.
+    pub fn renew(&self, renewed: impl Fn(Result<Vec<Renewed>, StoreError>) + Clone + Send + 'static) {
+        let all: Vec<Domain> = Domain::all().collect();
+        // One server does it by one script.
+        let at_once = if self.0.appends.is_one_server() { all.len() } else { 1 };
+        all.chunks(at_once).for_each(|domains| self.renew_in(domains.to_vec(), renewed.clone()));
+    }
+
+    /// Renews it where it counts for a channel, as when the log tells that it is over.
+    pub fn renew_for(&self, channel: &ChannelName, done: Done<()>) {
+        self.renew_in(vec![Domain::of(channel)], |renewed| done(renewed.map(drop)));
+    }
+
+    fn renew_in(&self, domains: Vec<Domain>, renewed: impl FnOnce(Result<Vec<Renewed>, StoreError>) + Send + 'static) {
         let asked = self.0.clock.uptime();
-        let args = vec![node_bytes(self.0.node), self.lease().as_millis().to_string().into()];
+        let (life, count) = (self.lease().as_millis().to_string(), domains.len().to_string());
+        let args = vec![node_bytes(self.0.node), life.into(), count.into()];
+        let keys = domains.iter().map(|domain| domain.leases()).collect();
         let log = self.clone();
-        let renewed = move |answer| {
-            let renewed = understand(answer, |parts| {
-                let (standing, dead) = parts.split_at_checked(2)?;
-                let dead: Option<Vec<NodeId>> = dead.iter().map(|node| read_node(node)).collect();
-                Some((&standing[0][..] == b"1", read_node(&standing[1])?, dead?))
-            });
-            done(renewed.map(|(was_held, lowest, dead)| {
-                let is_trusted = log.0.lease.note(asked, was_held);
-                Renewed { lowest, dead: if is_trusted { dead } else { Vec::new() } }
+        let done = move |answer| {
+            let mut lost = 0;
+            renewed(understand(answer, |mut rest| {
+                let read = |domain: Domain| {
+                    let (standing, others) = rest.split_at_checked(2)?;
+                    let dead;
+                    (dead, rest) = counted(others)?;
+                    let dead: Option<Vec<NodeId>> = dead.iter().map(|node| read_node(node)).collect();
+                    let (was_held, mut leases) = (&standing[0][..] == b"1", log.0.leases.held.lock());
+                    let lease = leases.entry(domain).or_default();
+                    if !was_held && asked < lease.until {
+                        lost += 1;
+                        log.0.tail.alarm(domain.topics());
+                    }
+                    let dead = if lease.note(asked, was_held, log.lease()) { dead? } else { Vec::new() };
+                    Some(Renewed { domain, lowest: read_node(&standing[1])?, dead })
+                };
+                domains.into_iter().map(read).collect()
             }));
+            if lost > 0 {
+                tracing::warn!(
+                    parts = lost,
+                    "redis has lost what it had of some parts; their channels look what is left"
+                );
+            }
         };
-        self.0.appends.call(Call {
-            script: RENEW,
-            keys: vec![LEASES.to_vec()],
-            args,
-            repeats: true,
-            done: Box::new(renewed),
-        });
+        self.0.appends.call(Call { script: RENEW, keys, args, repeats: true, done: Box::new(done) });
     }
 
     /// This node ends: waits for a moment until Redis has what it was asked for, and leaves the lease and what it stands for. Whoever
     /// comes back to another node before it is over was never away.
     pub async fn depart(&self) {
-        let (told, renewed) = oneshot::channel();
         // Behind all that was appended before.
-        self.renew(Box::new(|renewed| drop(told.send(renewed))));
+        let (told, mut renewals) = unbounded_channel();
+        self.renew(move |renewed| told.send(renewed.is_ok()).unwrap_or_default());
         let flushed = async {
-            let renewed = renewed.await;
+            let mut is_done = true;
+            while let Some(is_renewed) = renewals.recv().await {
+                is_done &= is_renewed;
+            }
             while self.waiting() > 0 {
                 sleep(limits::DRAIN_CHECK).await;
             }
-            renewed
+            is_done
         };
-        if !matches!(timeout(limits::DRAIN_LAST_WORDS, flushed).await, Ok(Ok(Ok(_)))) {
+        if !matches!(timeout(limits::DRAIN_LAST_WORDS, flushed).await, Ok(true)) {
             tracing::warn!("redis has not taken all that this server had to tell");
         }
     }
 }
 
-impl Lease {
-    pub(super) const fn new(length: Duration) -> Self {
-        Self { length, until: AtomicU64::new(0), renewals: AtomicU32::new(0) }
+impl Leases {
+    pub fn new(length: Duration) -> Self {
+        Self { length, held: Mutex::default() }
     }
+}
 
+impl Lease {
     /// It was renewed by what was asked at a moment (monotonic): whether it was held for long enough to judge others.
-    fn note(&self, asked: Duration, was_held: bool) -> bool {
-        let until = u64::try_from((asked + self.length).as_millis()).unwrap_or_default();
-        self.until.fetch_max(until, Ordering::Relaxed);
-        if !was_held {
-            self.renewals.store(0, Ordering::Relaxed);
-            return false;
-        }
-        self.renewals.fetch_add(1, Ordering::Relaxed) + 1 >= limits::LEASE_TRUST
+    fn note(&mut self, asked: Duration, was_held: bool, length: Duration) -> bool {
+        self.until = self.until.max(asked + length);
+        self.renewals = if was_held { self.renewals + 1 } else { 0 };
+        self.renewals >= limits::LEASE_TRUST
     }
 }
 
@@ -133,14 +161,15 @@ mod tests {
 
     #[test]
     fn a_node_judges_others_after_it_has_held_its_own_lease_for_some_time() {
-        let lease = Lease::new(Duration::from_secs(15));
+        let mut lease = Lease::default();
         let at = Duration::from_secs;
-        assert!(!lease.note(at(0), false), "it is new");
-        assert!(!lease.note(at(3), true));
-        assert!(!lease.note(at(6), true));
-        assert!(lease.note(at(9), true));
-        assert!(!lease.note(at(60), false), "it slept, or Redis was away");
-        assert!(!lease.note(at(63), true));
-        assert_eq!(lease.until.load(Ordering::Relaxed), 78_000);
+        let mut note = |seconds, was_held| lease.note(at(seconds), was_held, at(15));
+        assert!(!note(0, false), "it is new");
+        assert!(!note(3, true));
+        assert!(!note(6, true));
+        assert!(note(9, true));
+        assert!(!note(60, false), "it slept, or Redis was away");
+        assert!(!note(63, true));
+        assert_eq!(lease.until, at(78));
     }
 }

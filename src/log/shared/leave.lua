@@ -2,7 +2,7 @@
 -- {'left', other nodes that have it open, or had it when they died...}
 redis.call('SREM', KEYS[2], ARGV[3])
 if redis.call('HDEL', KEYS[1], ARGV[2]) == 1 then
-  redis.call('PUBLISH', KEYS[3], 'c' .. ARGV[2] .. string.rep('\0', 32))
+  redis.call('SPUBLISH', KEYS[3], 'c' .. ARGV[2] .. string.rep('\0', 32))
 end
 local reply = {now, 'left'}
 for _, node in ipairs(redis.call('HKEYS', KEYS[1])) do reply[#reply + 1] = node end

@@ -22,7 +22,7 @@ use crate::{
         serial::{Epoch, Place, Serial},
         window::Window,
     },
-    engines::redis::{self, Call, CallError, Durability, Heard, Line, Needs, Redis, Run},
+    engines::redis::{self, Call, CallError, Durability, Heard, Line, Needs, Run, Slots},
     ids::{AppId, ChannelName, NodeId},
     limits,
     log::{self, ChannelLog, Later, Log, ObjectsRead, StoreError, disk::RetentionOf, memory::MemoryLog},
@@ -46,9 +46,10 @@ mod wire;
 pub use append::{Judged, Told};
 use heads::Looks;
 pub use heads::{Look, Looked};
+pub use keys::Domain;
 use keys::Keys;
 pub use lease::Renewed;
-use lease::{Lease, node_bytes};
+use lease::{Leases, node_bytes};
 pub use messages::Touched;
 use nodes::Nodes;
 use replica::Replica;
@@ -96,7 +97,7 @@ struct Inner {
     tail: redis::Tail,
     looks: Looks,
     node: NodeId,
-    lease: Lease,
+    leases: Leases,
     nodes: Nodes,
     tally: Tally,
     appended: AtomicU64,
@@ -176,11 +177,11 @@ struct Found {
 }
 
 impl SharedLog {
-    /// Connects in the background, on the current runtime. `memory` is empty; `keeping` says how long the entries of a
+    /// Connects in the background, on the current runtime: to one server, or to a Redis Cluster by any of `seeds`. `memory` is empty; `keeping` says how long the entries of a
     /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`], `needs` what
     /// Redis has to be like.
     pub fn start(
-        settings: redis::Settings,
+        seeds: Vec<redis::Settings>,
         greeting: Run,
         needs: Needs,
         Times { deadline, lease }: Times,
@@ -188,12 +189,12 @@ impl SharedLog {
         keeping: Keeping,
         clock: Clock,
     ) -> Self {
-        let (redis, greeting, node) = (Redis::start(settings), Arc::new(greeting), NodeId::random());
+        let (slots, greeting, node) = (Slots::start(seeds), Arc::new(greeting), NodeId::random());
         let line = |scripts, copied| {
-            Line::start(&redis, scripts, Some(Arc::clone(&greeting)), copied, deadline, clock.clone())
+            Line::start(&slots, scripts, Some(Arc::clone(&greeting)), copied, deadline, clock.clone())
         };
         let copied = (needs.durability == Durability::Replicas).then_some(APPEND);
-        let tail = redis::Tail::start(&redis);
+        let tail = redis::Tail::start(&slots);
         let (looks, asked) = unbounded_channel();
         let log = Self(Arc::new(Inner {
             memory,
@@ -209,7 +210,7 @@ impl SharedLog {
             tail,
             looks,
             node,
-            lease: Lease::new(lease),
+            leases: Leases::new(lease),
             tally: Tally::default(),
             appended: AtomicU64::new(0),
             keeping,
@@ -217,7 +218,7 @@ impl SharedLog {
             deadline,
             clock,
         }));
-        log.nodes().watch_setup(redis, needs);
+        log.nodes().watch_setup(slots, needs);
         tokio::spawn(heads::gather(Arc::downgrade(&log.0), asked));
         log
     }

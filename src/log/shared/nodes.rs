@@ -11,17 +11,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
-    keys::TOPICS,
-    lease::{LEASES, node_bytes, read_node},
+    keys::{Domain, TOPICS},
+    lease::{node_bytes, read_node},
     understand,
 };
 use crate::{
     clock::Clock,
-    engines::redis::{self, Call, CallError, Heard, Line, Needs, Redis, RedisError, Run},
+    engines::redis::{self, Call, CallError, Heard, Line, Needs, RedisError, Run, Slots},
     ids::NodeId,
     limits,
     store::StoreError,
@@ -51,9 +52,9 @@ const CHANGE: usize = 4;
 const SCAN: usize = 5;
 
 /// Where it stands how all nodes are set up.
-const SETUP: &str = "ls:conf";
+const SETUP: &str = "ls:{ctl}conf";
 /// That Redis was found without its data is told here.
-const LOSSES: &[u8] = b"ls:lost";
+const LOSSES: &[u8] = b"ls:{ctl}lost";
 
 /// What every new connection to Redis begins with: all nodes have to be set up alike. `secret` is the fingerprint of theirs.
 pub fn greeting(secret: Option<String>, lease: Duration) -> Run {
@@ -78,7 +79,7 @@ struct Inner {
     /// By how many milliseconds the clock of Redis is ahead of that of this machine.
     offset: AtomicI64,
     /// Why Redis cannot be relied upon as it is set up.
-    unfit: Mutex<Option<String>>,
+    unfit: Mutex<Option<Unready>>,
     on_word: OnceLock<inbox::Hears>,
     /// What all nodes have to be set up with: name, value, name, value.
     setup: Vec<Bytes>,
@@ -92,7 +93,7 @@ struct Inner {
 }
 
 /// Why no clients should be sent to a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unready {
     /// For the operator.
     pub why: String,
@@ -135,7 +136,7 @@ impl Nodes {
             clock,
             beat: Mutex::default(),
             offset: AtomicI64::new(0),
-            unfit: Mutex::new(Some("how redis is set up is not known yet".to_owned())),
+            unfit: Mutex::new(Some(Unready::of("how redis is set up is not known yet".to_owned()))),
             on_word: OnceLock::new(),
             setup: greeting.args.iter().map(|arg| arg.clone().into()).collect(),
             on_loss: OnceLock::new(),
@@ -193,7 +194,7 @@ impl Nodes {
             if self.0.has_rows_to_read.load(Ordering::Relaxed) {
                 return Err(Unready::of("what the other servers have revoked is not read yet".to_owned()));
             }
-            return self.0.unfit.lock().clone().map_or(Ok(()), |fault| Err(Unready::of(fault)));
+            return self.0.unfit.lock().clone().map_or(Ok(()), Err);
         }
         let why = self.0.line.trouble().map_or_else(|| "it does not answer".to_owned(), |error| error.to_string());
         Err(match away {
@@ -205,29 +206,45 @@ impl Nodes {
         })
     }
 
-    /// Looks again and again whether Redis is set up as it has to be.
-    pub(super) fn watch_setup(&self, redis: Redis, needs: Needs) {
+    /// Looks again and again whether each server that has slots is there, and set up as it has to be.
+    pub(super) fn watch_setup(&self, slots: Slots, needs: Needs) {
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
+            let mut watched = Vec::new();
+            // When all were last found to be there, and set up so (monotonic).
+            let (mut there, mut looked): (Option<Duration>, Option<Duration>) = (None, None);
             loop {
-                redis.until_up().await;
-                let found = redis.fault(needs).await;
-                let Some(inner) = inner.upgrade() else { return };
-                match found {
-                    Ok(fault) => {
-                        let before = std::mem::replace(&mut *inner.unfit.lock(), fault.clone());
-                        if let Some(fault) = (before != fault).then_some(fault).flatten() {
-                            tracing::error!("no client should be sent here (/ready: 503): {fault}");
+                watched = slots.masters(watched);
+                let Some(nodes) = inner.upgrade() else { return };
+                let now = nodes.clock.uptime();
+                let away = watched.iter().find(|master| !master.is_up());
+                let is_due = looked.is_none_or(|looked| now.saturating_sub(looked) >= limits::REDIS_SETUP);
+                match away {
+                    None if watched.is_empty() => {}
+                    None if !is_due => there = Some(now),
+                    None => {
+                        drop(nodes);
+                        let found = try_join_all(watched.iter().map(|master| master.fault(needs))).await;
+                        let Some(nodes) = inner.upgrade() else { return };
+                        match found {
+                            Ok(faults) => {
+                                let fault = faults.into_iter().flatten().next().map(Unready::of);
+                                (there, looked) = (Some(now), fault.is_none().then_some(now));
+                                nodes.note_fault(fault);
+                            }
+                            Err(error) => tracing::debug!(%error, "how redis is set up cannot be read yet"),
                         }
-                        drop(inner);
-                        tokio::time::sleep(limits::REDIS_SETUP).await;
                     }
-                    Err(error) => {
-                        tracing::debug!(%error, "how redis is set up cannot be read yet");
-                        drop(inner);
-                        tokio::time::sleep(limits::NODE_BEAT).await;
+                    // It is looked at when it is back.
+                    Some(master) => {
+                        looked = None;
+                        if there.is_some_and(|there| now.saturating_sub(there) >= limits::NODE_CUT_OFF) {
+                            let why = format!("a redis of the cluster is away: {}", master.why_away());
+                            nodes.note_fault(Some(Unready { why, is_away: true }));
+                        }
                     }
                 }
+                tokio::time::sleep(limits::NODE_BEAT).await;
             }
         });
     }
@@ -240,7 +257,7 @@ impl Nodes {
                 tracing::warn!(
                     "redis has lost its data: it is told again how the servers are set up, and what was revoked"
                 );
-                inner.tail.alarm(TOPICS);
+                inner.tail.alarm(TOPICS.to_vec());
                 inner.on_loss.get().into_iter().for_each(|on_loss| on_loss());
             }
         };
@@ -252,7 +269,7 @@ impl Nodes {
     /// # Errors
     /// That cannot be said.
     pub async fn once(&self, name: &[u8], life: Duration) -> Result<bool, StoreError> {
-        let key = [b"ls:{once}", name].concat();
+        let key = [b"ls:{ctl}once:", name].concat();
         let draw: [u8; 8] = rand::random();
         let args = vec![life.as_millis().to_string().into(), Bytes::copy_from_slice(&draw)];
         let read = |parts: &[Bytes]| Some(&parts.first()?[..] == b"first");
@@ -287,6 +304,13 @@ impl Nodes {
 }
 
 impl Inner {
+    fn note_fault(&self, fault: Option<Unready>) {
+        let before = std::mem::replace(&mut *self.unfit.lock(), fault.clone());
+        if let Some(fault) = (before != fault).then_some(fault).flatten() {
+            tracing::error!("no client should be sent here (/ready: 503): {}", fault.why);
+        }
+    }
+
     /// Puts the clock where that of Redis is, if it is elsewhere: by the middle one of the last offsets.
     fn follow_time(&self, offsets: &mut VecDeque<i64>) {
         let signed = |millis: u64| i64::try_from(millis).unwrap_or_default();
@@ -315,7 +339,7 @@ async fn beat(inner: Weak<Inner>) {
     while let Some(nodes) = inner.upgrade() {
         let began = nodes.clock.uptime();
         let (told, answer) = oneshot::channel();
-        let keys = vec![b"ls:beat".to_vec(), LEASES.to_vec(), SETUP.as_bytes().to_vec(), LOSSES.to_vec()];
+        let keys = vec![b"ls:{ctl}beat".to_vec(), Domain::BESIDE.leases(), SETUP.as_bytes().to_vec(), LOSSES.to_vec()];
         let args = [vec![node_bytes(nodes.own)], nodes.setup.clone()].concat();
         let done = Box::new(move |answer| drop(told.send(answer)));
         nodes.line.call(Call { script: BEAT, keys, args, repeats: true, done });

@@ -26,5 +26,5 @@ local counts = struct.pack('>I4', wanted) .. ARGV[7]
 redis.call('HSET', KEYS[1], ARGV[2], counts)
 if counts:find('[^%z]') then redis.call('SADD', KEYS[3], ARGV[3]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
-redis.call('PUBLISH', KEYS[4], 'c' .. ARGV[2] .. counts)
+redis.call('SPUBLISH', KEYS[4], 'c' .. ARGV[2] .. counts)
 return reply

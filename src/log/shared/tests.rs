@@ -150,12 +150,21 @@ impl ChannelLog for Appending {
 
 #[test]
 fn keeps_the_contract() {
+    holds_on(Server::start);
+}
+
+#[test]
+fn keeps_the_contract_on_a_redis_cluster() {
+    holds_on(Server::start_cluster);
+}
+
+fn holds_on(start: fn() -> Server) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
     // A Redis for each log: what they tell goes to all databases of one.
     let servers = RefCell::new(Vec::new());
     let make = || {
-        let server = Server::start();
+        let server = start();
         let settings = redis::Settings::at(&format!("127.0.0.1:{}", server.1), Default::default(), 0);
         servers.borrow_mut().push(server);
         let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
@@ -166,8 +175,10 @@ fn keeps_the_contract() {
         let greeting = nodes::greeting(None, seconds(15));
         let times = Times { deadline: seconds(20), lease: seconds(15) };
         let keeping = Keeping { retention, is_own: Box::new(|_| false) };
-        let log = SharedLog::start(settings, greeting, Needs::default(), times, memory, keeping, Clock::system());
-        wait(|done| log.renew(done)).unwrap();
+        let log = SharedLog::start(vec![settings], greeting, Needs::default(), times, memory, keeping, Clock::system());
+        let (told, renewed) = mpsc::channel();
+        log.renew(move |outcome| drop(told.send(outcome)));
+        assert!(renewed.iter().all(|outcome| outcome.is_ok()));
         Joining(log)
     };
     contract::holds(make);

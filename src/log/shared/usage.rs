@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Done, Keys, LEAVE, OWNED, SEAT, SharedLog, lease};
+use super::{Domain, Done, Keys, LEAVE, OWNED, SEAT, SharedLog, lease};
 use crate::{
     core::occupancy::Occupancy,
     engines::redis::Call,
@@ -106,7 +106,8 @@ impl SharedLog {
             Some(Seated { seats: std::str::from_utf8(seats).ok()?.parse().ok()?, others: read_all(others)? })
         };
         let done = Box::new(move |answer| done(understand(answer, seated)));
-        let keys = vec![keys.counts(), lease::LEASES.to_vec(), lease::owned_by(self.0.node), keys.topic()];
+        let domain = keys.domain();
+        let keys = vec![keys.counts(), domain.leases(), domain.owned_by(self.0.node), keys.topic()];
         self.0.appends.call(Call { script: SEAT, keys, args, repeats: true, done });
     }
 
@@ -114,14 +115,14 @@ impl SharedLog {
     pub fn leave(&self, channel: &ChannelName, node: NodeId, done: Done<Vec<NodeId>>) {
         let keys = Keys::of(channel);
         let args = vec![lease::node_bytes(node), keys.name()];
-        let keys = vec![keys.counts(), lease::owned_by(node), keys.topic()];
+        let keys = vec![keys.counts(), keys.domain().owned_by(node), keys.topic()];
         let others = |parts: &[Bytes]| parts.iter().skip(1).map(|node| lease::read_node(node)).collect();
         let done = Box::new(move |answer| done(understand(answer, others)));
         self.0.appends.call(Call { script: LEAVE, keys, args, repeats: true, done });
     }
 
-    /// Some of the channels in which a node has something.
-    pub fn owned(&self, node: NodeId, done: Done<Vec<ChannelName>>) {
+    /// Some of the channels of a domain in which a node has something.
+    pub fn owned(&self, domain: Domain, node: NodeId, done: Done<Vec<ChannelName>>) {
         let channel = |name: &Bytes| {
             let (app, name) = std::str::from_utf8(name).ok()?.split_once('/')?;
             Some(ChannelName::new(AppId::parse(app)?, name))
@@ -129,6 +130,6 @@ impl SharedLog {
         let owned = move |parts: &[Bytes]| Some(parts.iter().skip(1).filter_map(channel).collect());
         let done = Box::new(move |answer| done(understand(answer, owned)));
         let args = vec![limits::REAPED_AT_ONCE.to_string().into()];
-        self.0.reads.call(Call { script: OWNED, keys: vec![lease::owned_by(node)], args, repeats: true, done });
+        self.0.reads.call(Call { script: OWNED, keys: vec![domain.owned_by(node)], args, repeats: true, done });
     }
 }

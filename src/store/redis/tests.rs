@@ -8,18 +8,46 @@ use std::{
     thread::sleep,
 };
 
+use tempfile::TempDir;
+
 use super::*;
 use crate::store::contract;
 
 /// Ends with its owner.
-pub struct Server(Child, pub u16);
+pub struct Server(Child, pub u16, #[expect(dead_code, reason = "it goes with its server")] TempDir);
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
 
 impl Server {
     pub fn start() -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let arguments = ["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()];
-        let child = Command::new("redis-server").args(arguments).stdout(Stdio::null()).spawn();
-        Self(child.unwrap(), port)
+        Self::start_with(&[])
+    }
+
+    /// A Redis Cluster of one server: keys of different slots are not for one script.
+    pub fn start_cluster() -> Self {
+        let server = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
+        let port = server.1.to_string();
+        let ask = |words: &[&str]| {
+            let told = Command::new("redis-cli").args(["-p", &port, "CLUSTER"]).args(words).output().unwrap();
+            String::from_utf8(told.stdout).unwrap()
+        };
+        while ask(&["ADDSLOTSRANGE", "0", "16383"]).trim() != "OK" {
+            sleep(Duration::from_millis(20));
+        }
+        while !ask(&["INFO"]).contains("cluster_state:ok") {
+            sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn start_with(settings: &[&str]) -> Self {
+        let (port, dir) = (free_port(), TempDir::new().unwrap());
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]).args(settings);
+        let child = command.current_dir(dir.path()).stdout(Stdio::null()).spawn();
+        Self(child.unwrap(), port, dir)
     }
 
     fn signal(&self, signal: &str) {
@@ -37,7 +65,7 @@ impl Drop for Server {
 /// The store of a protocol, once it can be reached.
 fn store(server: &Server, protocol: &str, deadline: Duration) -> RedisStore {
     let settings = redis::Settings::at(&format!("127.0.0.1:{}", server.1), Default::default(), 0);
-    let store = RedisStore::start(settings, None, false, deadline, Clock::system(), protocol).unwrap();
+    let store = RedisStore::start(vec![settings], None, false, deadline, Clock::system(), protocol).unwrap();
     while store.cursor("none").is_err() {
         sleep(Duration::from_millis(20));
     }
@@ -48,8 +76,9 @@ const PATIENT: Duration = Duration::from_secs(30);
 
 #[test]
 fn keeps_the_contract() {
-    let server = Server::start();
-    contract::holds(&store(&server, "one", PATIENT));
+    for server in [Server::start(), Server::start_cluster()] {
+        contract::holds(&store(&server, "one", PATIENT));
+    }
 }
 
 /// Neither has rows of another protocol, and what one node has written the other reads.

@@ -202,8 +202,8 @@ impl Handler<Appended> for Channel {
             }
             Ok(Told::Fenced) => {
                 let channel = ctx.address();
-                let done = move |renewed: Result<log::Renewed, _>| channel.do_send(Renewed(renewed.map(drop)));
-                shared.log.renew(Box::new(done));
+                let done = move |renewed| channel.do_send(Renewed(renewed));
+                shared.log.renew_for(self.state.name(), Box::new(done));
             }
             Err(error) => {
                 let fault = self.worker.broker.not_taken(&error);

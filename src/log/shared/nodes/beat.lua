@@ -5,7 +5,7 @@
 redis.call('SET', KEYS[1], ARGV[2], 'PX', 60000)
 if redis.call('EXISTS', KEYS[3]) == 0 then
   for at = 3, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1]) end
-  redis.call('PUBLISH', KEYS[4], '')
+  redis.call('SPUBLISH', KEYS[4], '')
 end
 local reply = redis.call('ZRANGEBYSCORE', KEYS[2], now, '+inf')
 table.insert(reply, 1, now)

@@ -5,5 +5,5 @@ local last = 4 + 2 * puts
 for at = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[at]) end
 if redis.call('HLEN', KEYS[1]) + puts > tonumber(ARGV[2]) then return {now, 'full'} end
 for at = 5, last, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
-redis.call('PUBLISH', KEYS[2], ARGV[3])
+redis.call('SPUBLISH', KEYS[2], ARGV[3])
 return {now, 'done'}

@@ -52,7 +52,7 @@ pub(super) type Answer = (NodeId, Option<Bytes>);
 pub(super) type Hears = Box<dyn Fn(Word) + Send + Sync>;
 
 fn topic(node: NodeId) -> Vec<u8> {
-    format!("ls:n:{node}").into_bytes()
+    format!("ls:{{n:{node}}}").into_bytes()
 }
 
 impl Nodes {
