@@ -85,15 +85,15 @@ async fn publish_and_kill(
     while acks.load(Ordering::Relaxed) < moment {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // Redis, a node, both.
-    if round % 3 != 1 {
+    let (kills_redis, kills_node) = [(true, false), (false, true), (true, true)][round % 3];
+    if kills_redis {
         redis.kill();
     }
-    if !round.is_multiple_of(3) {
+    if kills_node {
         let place = fleet.any();
         fleet.replace(place, End::Killed).await;
     }
-    if round % 3 != 1 {
+    if kills_redis {
         redis.restart().await;
     }
     let told: Vec<Roamer> = join_all(writers).await.into_iter().map(Result::unwrap).collect();
