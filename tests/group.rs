@@ -26,7 +26,6 @@ use letshare_server::{
     config::{Config, Engine, GROUP_SAMPLE_SECRET, Protocol},
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::support::{
