@@ -170,10 +170,11 @@ async fn a_history_of_long_messages_is_whole() {
     let redis = RedisServer::start().await;
     let ground = Ground::new();
     let nodes = ground.nodes::<2>(&redis);
-    let mut client = AblyClient::connect(&nodes[0], KEY).await;
+    let (mut reader, mut client) = (attached(&nodes[1], "long").await, AblyClient::connect(&nodes[0], KEY).await);
     let texts: Vec<String> = (0..6).map(|number| number.to_string().repeat(40_000)).collect();
     for text in &texts {
         client.publish("long", message(text)).await;
     }
+    messages(&mut reader, texts.len()).await;
     assert!(history(&nodes[1], "long").await == texts);
 }
