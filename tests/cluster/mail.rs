@@ -249,6 +249,10 @@ async fn letters_of_all_nodes_come_in_the_order_of_each_sender_once() {
         let mut sender = mailbox(&nodes[place % 2], &format!("s{place}")).await;
         for number in 0..EACH {
             sender.send(letter("", "erp", &format!("{place}-{number}"))).await;
+            // None waits for its turn until it is refused.
+            if number % 50 == 49 {
+                assert!(sender.received_so_far().await.is_empty());
+            }
         }
         sender
     };
