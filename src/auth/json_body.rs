@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::error::{Fault, reason_at};
@@ -39,9 +39,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 pub fn json_body<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Fault> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let Object(read) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let is_data = error.inner().is_data();
+        // Of what begins as another shape it is not known yet whether it is JSON.
+        let is_json = error.inner().is_data() && serde_json::from_slice::<IgnoredAny>(body).is_ok();
         let why = reason_at(error);
-        if is_data {
+        if is_json {
             Fault::Malformed { what: format!("{what}: {why}").into() }
         } else {
             Fault::BodyUnreadable { format: "JSON", why }
