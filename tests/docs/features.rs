@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 56] = [
+const WORKS: [(&str, &[&str]); 57] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -246,6 +246,15 @@ const WORKS: [(&str, &[&str]); 56] = [
     (
         "the same: the group protocol: one order of messages, one store of groups, messages, markers and notifications",
         &["group::instances::nodes_of_a_cluster_have_one_order", "group::nodes::nodes_have_one_store"],
+    ),
+    (
+        "the same on a Redis Cluster: its masters share the channels; slots that move, a replica that stands in, a master that is lost",
+        &[
+            "cluster::slots::channels_of_all_masters_are_the_same_at_all_nodes",
+            "cluster::slots::a_slot_that_moves_loses_and_doubles_nothing",
+            "cluster::slots::a_replica_takes_the_place_of_its_master",
+            "cluster::slots::the_channels_of_a_master_that_is_gone_are_refused_alone",
+        ],
     ),
     (
         "several servers on one Redis: connections, token requests, revocations, apps, lists of channels and statistics are those of all",

@@ -45,7 +45,9 @@ pub fn join_if_asked(config: &mut Config) -> Option<RedisServer> {
         Runtime::new().expect("a runtime").block_on(async {
             let redis = RedisServer::start_so(None, &["--appendfsync", "no"], Folder::Kept(folder)).await;
             // Of nodes of an earlier run.
-            redis.command(&[b"DEL", b"ls:leases"]).await;
+            let forget =
+                "for _, key in ipairs(redis.call('KEYS', 'ls:{*}leases')) do redis.call('DEL', key) end return 1";
+            redis.command(&[b"EVAL", forget.as_bytes(), b"0"]).await;
             redis
         })
     };

@@ -111,6 +111,11 @@ impl Slots {
         map.is_lone() && !map.masters.is_empty()
     }
 
+    pub async fn until_known(&self) {
+        // Fails only without a sender, and this handle has it.
+        let _ = self.watch().wait_for(|map| !map.masters.is_empty()).await;
+    }
+
     /// A connection to each server that has slots; those in `before` are kept.
     pub fn masters(&self, before: Vec<Redis>) -> Vec<Redis> {
         let map = Arc::clone(&self.known.map.borrow());

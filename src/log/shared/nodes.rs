@@ -11,9 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    time::{sleep, timeout},
+};
 
 use super::{
     keys::{Domain, TOPICS},
@@ -22,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    engines::redis::{self, Call, CallError, Heard, Line, Needs, RedisError, Run, Slots},
+    engines::redis::{self, Call, CallError, Heard, Line, Needs, Redis, RedisError, Run, Slots},
     ids::NodeId,
     limits,
     store::StoreError,
@@ -217,7 +220,10 @@ impl Nodes {
             // When all were last found to be there, and set up so (monotonic).
             let (mut there, mut looked): (Option<Duration>, Option<Duration>) = (None, None);
             loop {
+                let _: Result<(), _> = timeout(limits::NODE_BEAT, slots.until_known()).await;
                 watched = slots.masters(watched);
+                let all_up = join_all(watched.iter().map(Redis::until_up));
+                let are_up = timeout(limits::NODE_BEAT, all_up).await.is_ok();
                 let Some(nodes) = inner.upgrade() else { return };
                 let now = nodes.clock.uptime();
                 let away = watched.iter().find(|master| !master.is_up());
@@ -247,7 +253,9 @@ impl Nodes {
                         }
                     }
                 }
-                tokio::time::sleep(limits::NODE_BEAT).await;
+                if are_up {
+                    sleep(limits::NODE_BEAT).await;
+                }
             }
         });
     }
@@ -368,6 +376,6 @@ async fn beat(inner: Weak<Inner>) {
             }
         }
         drop(nodes);
-        tokio::time::sleep(limits::NODE_BEAT).await;
+        sleep(limits::NODE_BEAT).await;
     }
 }
