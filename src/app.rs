@@ -155,8 +155,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     if let (Some(reaper), Some(shared)) = (Reaper::new(&broker), broker.log.shared()) {
         nodes::attend(&broker, shared.nodes());
         let listening = Arc::clone(&broker);
-        every(shared.lease() / limits::LEASE_RENEWALS, async move || {
-            reaper.wake().await;
+        let renewal = shared.lease() / limits::LEASE_RENEWALS;
+        every(renewal, async move || reaper.wake());
+        every(renewal, async move || {
             if !listening.listening.here().is_empty() {
                 listening.tell_listening().await;
             }

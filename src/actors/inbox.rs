@@ -14,7 +14,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use actix_web::rt;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 
 use crate::{
     actors::{
@@ -25,6 +27,7 @@ use crate::{
     clock::Clock,
     core::{budget::Account, frame},
     ids::Timestamp,
+    limits,
     store::{
         Place, StoreError,
         mailbox::{self, Bounds, Contents, Full, Message, Owner, Posted, Sharing, Tables, Unconfirmed},
@@ -193,12 +196,14 @@ impl Inboxes {
         }
     }
 
-    /// The server ends: what is in hand here is another node's to hand over at once.
+    /// The server ends: what is in hand here is another node's to hand over at once, or when the claims of this one are void.
     pub async fn end(&self) {
-        for mailbox in self.mailboxes.all() {
-            let in_hand = mailbox.lock().queue.behind(0).map(|(number, _)| number).collect();
-            self.mailboxes.hand_back(&mailbox, in_hand).await;
-        }
+        let back =
+            stream::iter(self.mailboxes.all()).for_each_concurrent(limits::MAILBOX_BACK_AT_ONCE, async |mailbox| {
+                let in_hand = mailbox.lock().queue.behind(0).map(|(number, _)| number).collect();
+                self.mailboxes.hand_back(&mailbox, in_hand).await;
+            });
+        let _: Result<(), _> = rt::time::timeout(limits::DRAIN_LAST_WORDS, back).await;
     }
 
     /// Removes what is older, and finds what was not told to this node, or could not be written.

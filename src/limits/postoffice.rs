@@ -35,6 +35,9 @@ pub const POST_SWEEP: Duration = Duration::from_secs(60);
 /// on, so this many mean that something else is wrong.
 pub const MAILBOX_TRIES: usize = 50;
 
+/// A server that ends hands back what it has in hand of so many mailboxes at once.
+pub const MAILBOX_BACK_AT_ONCE: usize = 64;
+
 /// Numbers of messages are milliseconds with so many bits behind; the last number of an empty mailbox is kept for so many
 /// milliseconds, more than clocks of nodes are apart.
 pub const MAILBOX_NUMBER_BITS: u32 = 10;

@@ -11,7 +11,10 @@ use std::{
 use actix::{Context, Handler, Message};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{mpsc::unbounded_channel, oneshot},
+    sync::{
+        mpsc::{UnboundedReceiver, unbounded_channel},
+        oneshot,
+    },
     time::timeout,
 };
 
@@ -43,28 +46,34 @@ struct Reap(NodeId);
 
 impl Reaper {
     /// None: this server is alone.
-    pub fn new(broker: &Arc<Broker>) -> Option<Self> {
+    pub fn new(broker: &Arc<Broker>) -> Option<Arc<Self>> {
         let log = broker.log.shared()?;
         // The others know of this node from now on.
         log.renew(drop);
-        Some(Self { broker: Arc::clone(broker), log, dead: Mutex::default() })
+        Some(Arc::new(Self { broker: Arc::clone(broker), log, dead: Mutex::default() }))
     }
 
-    pub async fn wake(&self) {
-        let (told, mut renewals) = unbounded_channel();
+    /// Renews the lease in every domain. Nothing that the answers bring along is waited for: the next renewal is due whatever one
+    /// master or another node does.
+    pub fn wake(self: &Arc<Self>) {
+        let (told, renewals) = unbounded_channel();
         self.log.renew(move |renewed| match renewed {
             Ok(renewed) => drop(told.send(renewed)),
             Err(error) => tracing::debug!(%error, "a lease of this node was not renewed"),
         });
-        let all = async {
-            while let Some(renewed) = renewals.recv().await {
-                for renewed in renewed {
-                    self.judge(renewed).await;
-                }
+        let reaper = Arc::clone(self);
+        actix_rt::spawn(async move {
+            // Whoever is dead where no answer comes in time is so the next time.
+            let _: Result<(), _> = timeout(limits::NODE_ANSWER, reaper.judge_all(renewals)).await;
+        });
+    }
+
+    async fn judge_all(&self, mut renewals: UnboundedReceiver<Vec<Renewed>>) {
+        while let Some(renewed) = renewals.recv().await {
+            for renewed in renewed {
+                self.judge(renewed).await;
             }
-        };
-        // Whoever is dead where no answer comes in time is so the next time.
-        let _: Result<(), _> = timeout(limits::NODE_ANSWER, all).await;
+        }
     }
 
     async fn judge(&self, Renewed { domain, lowest, dead }: Renewed) {

@@ -177,9 +177,9 @@ struct Found {
 }
 
 impl SharedLog {
-    /// Connects in the background, on the current runtime: to one server, or to a Redis Cluster by any of `seeds`. `memory` is empty; `keeping` says how long the entries of a
-    /// persisted channel are kept, others are as long as in `memory`. `greeting` is that of [`nodes::greeting`], `needs` what
-    /// Redis has to be like.
+    /// Connects in the background, on the current runtime: to one server, or to a Redis Cluster by any of `seeds`. `memory` is
+    /// empty; `keeping` says how long the entries of a persisted channel are kept, others are as long as in `memory`. `greeting`
+    /// is that of [`nodes::greeting`], `needs` what Redis has to be like.
     pub fn start(
         seeds: Vec<redis::Settings>,
         greeting: Run,

@@ -344,6 +344,7 @@ impl<O: Owner> Mailboxes<O> {
                     if sharing.is_exclusive && sharing.claims.is_anothers(&found.mark) {
                         loaded.is_elsewhere = true;
                     } else if mailbox.lock().queue.is_known(found.number) {
+                        // In hand already.
                     } else if wanted.len() < limits::MAILBOX_UNCONFIRMED && bytes < limits::MAILBOX_UNCONFIRMED_BYTES {
                         bytes += found.bytes;
                         wanted.push(found);
