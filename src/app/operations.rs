@@ -52,9 +52,9 @@ impl Operations {
             clock,
             ready,
             why_not_ready: Arc::new(move || {
-                let unready = shared.as_ref()?.nodes().check_ready().err();
-                let unready = unready.map(|unready| (unready.why, unready.is_away));
-                let of_groups = || Some((groups.as_ref()?.groups.why_not_ready()?, false));
+                let log = shared.as_ref()?;
+                let unready = log.nodes().check_ready().err().map(|unready| (unready.why, unready.is_away));
+                let of_groups = || Some((groups.as_ref()?.groups.why_not_ready(log.is_one_server())?, false));
                 let (why, is_away) = unready.or_else(of_groups)?;
                 Some(Unready { why, is_ready: is_borne && is_away })
             }),

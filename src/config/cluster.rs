@@ -62,6 +62,12 @@ impl Verdict<'_> {
         if cluster.endpoint.is_none() {
             self.complain(&["cluster.endpoint", "cluster.engine"], "the servers of a cluster need a Redis to meet on");
         }
+        let is_several = cluster.endpoint.as_ref().is_some_and(|endpoint| endpoint.contains(','));
+        if is_several && self.config.group.enabled && self.config.group.redis.is_none() {
+            let why = "groups need one server of Redis, since a message and its entry in a stream are written at once, and \
+                       several are those of a Redis Cluster: name another one";
+            self.complain(&["group.redis", "cluster.endpoint", "group.enabled"], why);
+        }
         if self.config.ably.enabled && cluster.secret_file.is_none() {
             let why = "needed, the same at every server: without it no connection can be resumed at another one. Make one \
                        with `openssl rand -hex 32`";

@@ -276,6 +276,9 @@ fn what_a_cluster_needs_is_told_at_once() {
     let alone = text.flag("cluster.endpoint", "127.0.0.1:6379").flag("group.enabled", "true");
     let text = alone.loaded().warnings.join("\n");
     assert!(!text.contains("group.redis"), "{text}");
+    let several = operator().flag("cluster.engine", "redis").flag("cluster.endpoint", "127.0.0.1:6379,127.0.0.1:6380");
+    let text = several.flag("group.enabled", "true").complaints();
+    assert!(text.contains("group.redis") && text.contains("one server of Redis"), "{text}");
 }
 
 /// docs/cluster.md: what the chat keeps for ever is in the memory of Redis.

@@ -289,7 +289,7 @@ impl Batch {
     }
 
     /// Adds an entry to a stream that services read, on the Redis of the store; about `keep` stay. A store of another kind has no
-    /// streams. The place of an entry is its milliseconds · 1024 + its number within them.
+    /// streams. The place of an entry is its milliseconds · 1024 + its number within them, at most 1023.
     pub fn append(self, stream: impl Into<String>, fields: Vec<(&'static str, Vec<u8>)>, keep: usize) -> Self {
         let stream = stream.into();
         self.with(Step::Append { stream, fields, keep })

@@ -22,7 +22,7 @@ use crate::{
         ip_filter::Blacklist,
         streams::{self, Bus},
     },
-    store::{Place, redis::RedisStore},
+    store::{Place, Readers, redis::RedisStore},
 };
 
 /// Opens the groups, for whose members `account` pays, and meets the other instances if there is a Redis. That need not be there
@@ -50,7 +50,8 @@ pub fn open(
         }
         None => None,
     };
-    let groups = Groups::open(settings, place, clock.clone(), instances)?;
+    let readers = if place.claims.is_some() { Readers::within(config.cluster.deadline) } else { Readers::default() };
+    let groups = Groups::open(settings, place, readers, clock.clone(), instances)?;
     groups.membership.write().charge_to(account.clone());
     let swept = Arc::clone(&groups);
     every(limits::GROUP_SWEEP, async move || {

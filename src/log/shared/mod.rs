@@ -223,6 +223,11 @@ impl SharedLog {
         log
     }
 
+    /// The engine is one server. False while that is not known.
+    pub fn is_one_server(&self) -> bool {
+        self.0.appends.is_one_server()
+    }
+
     /// What the nodes have beside the channels.
     pub fn nodes(&self) -> &Nodes {
         &self.0.nodes

@@ -117,10 +117,11 @@ pub struct AnswerTo {
 }
 
 impl Groups {
-    /// Finds what earlier runs have left in `place`; what nodes have in common later, when it is there.
+    /// Finds what earlier runs have left in `place`, which `readers` read; what nodes have in common later, when it is there.
     pub fn open(
         settings: &config::Group,
         place: Place,
+        readers: Readers,
         clock: Clock,
         instances: Option<Instances>,
     ) -> anyhow::Result<Arc<Self>> {
@@ -153,7 +154,7 @@ impl Groups {
             bus,
             inbox: inbox.map(AsyncMutex::new),
             warning: OncePerSecond::default(),
-            readers: Readers::default(),
+            readers,
         }))
     }
 

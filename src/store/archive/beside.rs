@@ -3,33 +3,23 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::runtime::Handle;
 
 use super::{Archive, Group, Inserted, Message, MessageId, Page, Reading, embedded::EmbeddedArchive};
-use crate::store::{Readers, StoreError};
+use crate::store::Readers;
 
 pub struct BesideArchive {
     archive: EmbeddedArchive,
     readers: Readers,
-    /// Within which every call is answered, its turn among the others included.
-    deadline: Duration,
 }
 
 impl BesideArchive {
+    /// Every call is answered within the deadline, its turn among the others included.
     pub fn new(archive: EmbeddedArchive, deadline: Duration) -> Self {
-        Self { archive, readers: Readers::default(), deadline }
+        Self { archive, readers: Readers::within(deadline) }
     }
 
     fn run<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&EmbeddedArchive) -> Reading<'_, T> + Send + 'static,
-    ) -> Reading<'_, T> {
-        let running = self.run_to_the_end(call);
-        // A call whose turn has not come by then is not carried out.
-        async move { timeout(self.deadline, running).await.map_err(|_| StoreError::Late)? }.boxed()
-    }
-
-    fn run_to_the_end<T: Send + 'static>(
         &self,
         call: impl FnOnce(&EmbeddedArchive) -> Reading<'_, T> + Send + 'static,
     ) -> Reading<'_, T> {
@@ -102,7 +92,9 @@ impl Archive for BesideArchive {
     }
 
     fn sweep(&self) -> Reading<'_, ()> {
-        self.run_to_the_end(Archive::sweep)
+        let archive = self.archive.clone();
+        let sweep = move || Handle::current().block_on(archive.sweep());
+        async move { self.readers.read_to_the_end(sweep).await? }.boxed()
     }
 }
 
@@ -115,7 +107,7 @@ mod tests {
     use crate::{
         clock::Clock,
         limits,
-        store::{Batch, archive::Ids, faulty::FaultyDisk},
+        store::{Batch, StoreError, archive::Ids, faulty::FaultyDisk},
     };
 
     /// However many wait for a store that hangs; and whose turn has not come by then does nothing later.

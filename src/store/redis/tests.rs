@@ -176,3 +176,29 @@ fn rows_are_placed_by_what_is_appended_with_them() {
     let length = Command::new("redis-cli").args(["-p", &server.1.to_string(), "XLEN", "said"]).output().unwrap();
     assert_eq!(String::from_utf8(length.stdout).unwrap().trim(), "3");
 }
+
+/// The clock of Redis was set back, or a replica whose clock is behind was promoted: no two rows get one place, and they still rise.
+#[test]
+fn rows_have_places_of_their_own_whatever_the_clock_does() {
+    let server = Server::start();
+    let store = store(&server, "one", PATIENT);
+    let redis = |words: &[&str]| {
+        let told = Command::new("redis-cli").args(["-p", &server.1.to_string()]).args(words).output().unwrap();
+        String::from_utf8(told.stdout).unwrap()
+    };
+    let ahead = 1 << 42;
+    redis(&["XADD", "said", &format!("{ahead}-1022"), "text", "before"]);
+    let said = |text: &str| {
+        Batch::new().put_placed("rising", "g\0", text, Placed::BehindKey).append(
+            "said",
+            vec![("text", text.into())],
+            100,
+        )
+    };
+    let places = ["a", "b", "c"].map(|text| contract::commit(&store, said(text)).place.unwrap());
+    assert_eq!(places, [ahead * 1024 + 1023, (ahead + 1) * 1024, (ahead + 1) * 1024 + 1]);
+    assert_eq!(store.list("rising", b"g\0", None, 9).unwrap().len(), 3);
+    let entries = redis(&["XRANGE", "said", "-", "+"]);
+    let ids = entries.lines().filter(|line| line.starts_with(&ahead.to_string()[..6])).count();
+    assert_eq!((ids, redis(&["XLEN", "said"]).trim()), (4, "4"), "each once: {entries}");
+}

@@ -13,7 +13,7 @@ local sizes = {p = 3, r = 2, s = 4, c = 2, t = 3, u = 2, a = 2, n = 4}
 local place, rising, falling
 local function note(id)
     local ms, n = string.match(id, '(%d+)-(%d+)')
-    place = ms * 1024 + math.min(n, 1023)
+    place = ms * 1024 + n
     local high, low = math.floor(place / 4294967296), place % 4294967296
     rising = struct.pack('>I4I4', high, low)
     falling = struct.pack('>I4I4', 4294967295 - high, 4294967295 - low)
@@ -65,7 +65,16 @@ while ARGV[at] do
             remove('v:', 'd:', a, due[i])
         end
     elseif step == 'x' then
-        local id = redis.call('XADD', a, 'MAXLEN', '~', b, '*', unpack(ARGV, at + 4, at + 3 + 2 * c))
+        local function append(id)
+            return redis.call('XADD', a, 'MAXLEN', '~', b, id, unpack(ARGV, at + 4, at + 3 + 2 * c))
+        end
+        local id = append('*')
+        local ms, n = string.match(id, '(%d+)-(%d+)')
+        -- A clock that was set back stays in one millisecond, whose places are taken: it goes on in the next one.
+        if tonumber(n) > 1023 then
+            redis.call('XDEL', a, id)
+            id = append(string.format('%.0f-0', ms + 1))
+        end
         if not place then note(id) end
     elseif step == 'n' then
         local key = d == 'k' and b .. rising or d == 'f' and b .. falling or b

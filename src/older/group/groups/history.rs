@@ -54,13 +54,13 @@ impl Missed {
 /// What cannot be read is [`Code::Internal`].
 impl Groups {
     /// Reads beside the worker threads: what is behind thousands of groups must not hold up who is connected. A few such
-    /// reads run at a time, to their end; more wait for a permit.
+    /// reads run at a time, to their end; more wait for a permit, of nodes until the deadline.
     pub async fn beside<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Self) -> Result<T, Code> + Send + 'static,
     ) -> Result<T, Code> {
         let groups = Arc::clone(self);
-        self.readers.read(move || read(&groups)).await.unwrap_or(Err(Code::Internal))
+        self.read(self.readers.read(move || read(&groups)).await)?
     }
 
     /// The number of a message of a group.
@@ -189,8 +189,9 @@ impl Groups {
             batch = repository::put_marker(batch, &mark.group, &mark.user, mark.number);
         }
         drop(self.commit(batch, outgoing, move |groups, outcome| {
-            if let (Err(_), Some(before)) = (outcome, before) {
+            if let (Err(error), Some(before)) = (outcome, before) {
                 groups.membership.write().unmark(&mark.group, &mark.user, mark.number, before);
+                groups.doubt(error);
             }
             if outcome == Err(&StoreError::Changed) && tries > 1 {
                 return groups.mark_again(mark, tries - 1);
@@ -226,7 +227,7 @@ impl Groups {
             return Ok(());
         }
         let groups = Arc::clone(self);
-        self.readers.read(move || Handle::current().block_on(groups.sweep_now())).await?
+        self.readers.read_to_the_end(move || Handle::current().block_on(groups.sweep_now())).await?
     }
 
     async fn sweep_now(&self) -> Result<(), StoreError> {

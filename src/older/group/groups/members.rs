@@ -1,6 +1,6 @@
 //! Who is in which group (`docs/protocols/group.md §5, §6`).
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, slice, sync::Arc};
 
 use super::{Delivery, Groups};
 use crate::{
@@ -39,6 +39,7 @@ impl Groups {
         let (mode, opens) = (self.settings.membership, self.settings.open_groups);
         let enrols = self.known()?.admit(group, user, mode, opens)?;
         if enrols {
+            self.check_room()?;
             // Not waited for: on disk it is before anything that the user says.
             let (_, commit) = self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, true), true)?;
             self.see_to(group, user, commit);
@@ -94,7 +95,8 @@ impl Groups {
         Ok((added, Some(commit)))
     }
 
-    /// Adds a user to a group, which is made if there is none, unless it is a member.
+    /// Adds a user to a group, which is made if there is none, unless it is a member. It is stored when this returns, but need not
+    /// be heard.
     pub(super) async fn add_once(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<(), Code> {
         let users = [user.to_owned()];
         let change = || {
@@ -105,25 +107,23 @@ impl Groups {
             let (_, commit) = self.enrol(group, &[Enrolment::of(user)], info, is_ours)?;
             Ok(((), Some(commit)))
         };
-        self.until_taken(group, &users, change).await
+        self.until_stored(group, &users, change).await.map(drop)
     }
 
     /// Removes members; how many there were. They are off the disk when this returns, and get nothing any more.
     pub async fn remove(self: &Arc<Self>, group: &str, users: &[String]) -> Result<usize, Code> {
         let mut removed = 0;
         for user in users {
-            removed += usize::from(self.remove_once(group, user, true).await?);
+            let change = || self.expelled(group, user, true);
+            removed += usize::from(self.until_taken(group, slice::from_ref(user), change).await?);
         }
         Ok(removed)
     }
 
     /// Whether it was a member.
-    async fn remove_once(self: &Arc<Self>, group: &str, user: &String, is_ours: bool) -> Result<bool, Code> {
-        let change = || {
-            let commit = self.expel(group, user, is_ours)?;
-            Ok((commit.is_some(), commit))
-        };
-        self.until_taken(group, std::slice::from_ref(user), change).await
+    fn expelled(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<(bool, Option<Commit>), Code> {
+        let commit = self.expel(group, user, is_ours)?;
+        Ok((commit.is_some(), commit))
     }
 
     /// Another instance has added a member.
@@ -133,7 +133,8 @@ impl Groups {
 
     /// Another instance has removed a member.
     pub(super) async fn remove_from_elsewhere(self: &Arc<Self>, group: &str, user: &str) -> Result<(), Code> {
-        match self.remove_once(group, &user.to_owned(), false).await {
+        let change = || self.expelled(group, user, false);
+        match self.until_stored(group, &[user.to_owned()], change).await {
             Ok(_) | Err(Code::NoGroup) => Ok(()),
             Err(code) => Err(code),
         }
@@ -203,12 +204,12 @@ impl Groups {
         let change = Change { group: group.clone(), info: written.clone(), members, read: None };
         let outgoing = self.tell_nodes(&change).into_iter().chain(announced);
         let outcome = self.commit(batch, outgoing, move |groups, outcome| {
-            if outcome.is_ok() {
+            let Err(error) = outcome else {
                 for (user, _) in enrolled.into_iter().filter(|(_, known)| known.is_none()) {
                     groups.deliveries.push(group_channel(&group), Delivery::Attach { user });
                 }
                 return;
-            }
+            };
             let mut membership = groups.membership.write();
             for (user, known) in enrolled.into_iter().rev() {
                 match known {
@@ -219,6 +220,7 @@ impl Groups {
             if let Some(written) = written {
                 membership.put_back(&group, &written, before);
             }
+            groups.doubt(error);
         });
         Ok((count, outcome))
     }
@@ -244,14 +246,15 @@ impl Groups {
         let outgoing = self.tell_nodes(&change).into_iter().chain(announced);
         let (group, user) = (group.to_owned(), user.to_owned());
         let outcome = self.commit(batch, outgoing, move |groups, outcome| {
-            if outcome.is_ok() {
+            let Err(error) = outcome else {
                 return groups.deliveries.push(group_channel(&group), Delivery::Detach { user });
-            }
+            };
             let mut membership = groups.membership.write();
             // It may have been added again, then that counts.
             if membership.member(&group, &user).is_none() {
                 membership.add(&group, &user, member);
             }
+            groups.doubt(error);
         });
         Ok(Some(outcome))
     }

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -49,6 +49,10 @@ pub(super) struct Nodes {
     is_read: AtomicBool,
     /// The number of the last change that was heard.
     heard: watch::Sender<u64>,
+    /// How often rows of groups and members came from elsewhere; it moves under the lock of the membership.
+    changes: AtomicU64,
+    /// A change was given up that may be stored all the same: its rows have to be read.
+    is_doubtful: AtomicBool,
     /// A message of a client here has its answer.
     settled: Notify,
     is_full: AtomicBool,
@@ -62,6 +66,8 @@ impl Nodes {
             claims,
             is_read: AtomicBool::new(false),
             heard: watch::Sender::new(0),
+            changes: AtomicU64::new(0),
+            is_doubtful: AtomicBool::new(false),
             settled: Notify::new(),
             is_full: AtomicBool::new(false),
             life: Mutex::default(),
@@ -85,8 +91,14 @@ impl Groups {
         }
     }
 
-    /// Why no client is to be sent here; none: they may be.
-    pub fn why_not_ready(&self) -> Option<String> {
+    /// Why no client is to be sent here; none: they may be. Whether the Redis of the cluster is one server need not have been known
+    /// at the start.
+    pub fn why_not_ready(&self, is_one_server: bool) -> Option<String> {
+        if self.is_shared() && self.settings.redis.is_none() && !is_one_server {
+            let why = "groups need one server of redis, and cluster.endpoint is a Redis Cluster: name another one in \
+                       group.redis";
+            return Some(why.to_owned());
+        }
         self.known().is_err().then(|| "the groups of the cluster have not been read yet".to_owned())
     }
 
@@ -131,29 +143,44 @@ impl Groups {
         }
     }
 
-    /// Carries out a change of a group and these users; of nodes, again when another one was first, by what that has changed. It is
-    /// stored when this returns, and heard here. `change` may find that there is nothing to be written.
+    /// As [`Self::until_stored`]; it is heard here as well when this returns. Not for who hears: that would wait for itself.
     pub(super) async fn until_taken<T>(
         self: &Arc<Self>,
         group: &str,
         users: &[String],
         change: impl Fn() -> Result<(T, Option<Commit>), Code>,
     ) -> Result<T, Code> {
+        let (what, place) = self.until_stored(group, users, change).await?;
+        if let Some(place) = place {
+            self.until_heard(place).await;
+        }
+        Ok(what)
+    }
+
+    /// Carries out a change of a group and these users; of nodes, again when another one was first, by what that has changed. It is
+    /// stored when this returns, and where it stands in the stream. `change` may find that there is nothing to be written.
+    pub(super) async fn until_stored<T>(
+        self: &Arc<Self>,
+        group: &str,
+        users: &[String],
+        change: impl Fn() -> Result<(T, Option<Commit>), Code>,
+    ) -> Result<(T, Option<u64>), Code> {
         for _ in 0..limits::GROUP_TRIES {
-            if self.is_shared() {
+            if let Some(nodes) = &self.nodes {
                 drop(self.known()?);
+                let changes = nodes.changes.load(Ordering::Relaxed);
                 let (info, members) = self.read(self.repository.members(group, users).await)?;
-                self.learn(group, info, users.iter().cloned().zip(members));
+                let mut membership = self.membership.write();
+                // What was heard meanwhile may be newer than what was read.
+                if nodes.changes.load(Ordering::Relaxed) != changes {
+                    continue;
+                }
+                self.learn(&mut membership, group, info, users.iter().cloned().zip(members));
             }
             let (what, commit) = change()?;
-            let Some(commit) = commit else { return Ok(what) };
+            let Some(commit) = commit else { return Ok((what, None)) };
             match commit.await {
-                Ok(done) => {
-                    if let Some(place) = done.place {
-                        self.until_heard(place).await;
-                    }
-                    return Ok(what);
-                }
+                Ok(done) => return Ok((what, done.place)),
                 Err(StoreError::Changed) => {}
                 Err(error) => return Err(self.not_stored(&error)),
             }
@@ -175,8 +202,13 @@ impl Groups {
     }
 
     /// What rows of a group are; who is a member by that attaches, who is none any more is detached.
-    fn learn(&self, group: &str, info: Option<GroupInfo>, members: impl IntoIterator<Item = (String, Option<Member>)>) {
-        let mut membership = self.membership.write();
+    fn learn(
+        &self,
+        membership: &mut Membership,
+        group: &str,
+        info: Option<GroupInfo>,
+        members: impl IntoIterator<Item = (String, Option<Member>)>,
+    ) {
         if let Some(info) = info {
             membership.put(group, info);
         }
@@ -193,9 +225,14 @@ impl Groups {
     pub(super) fn hear_change(&self, change: Change, at: EntryId, author: Author) {
         let Some(nodes) = &self.nodes else { return };
         let Change { group, info, members, read } = change;
-        self.learn(&group, info, members);
+        let mut membership = self.membership.write();
+        if info.is_some() || !members.is_empty() {
+            nodes.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        self.learn(&mut membership, &group, info, members);
+        let has_moved = read.as_ref().is_some_and(|read| membership.mark(&group, &read.user, read.number).is_some());
+        drop(membership);
         if let Some(read) = read {
-            let has_moved = self.membership.write().mark(&group, &read.user, read.number).is_some();
             if has_moved && author != Author::Own && self.settings.read_events {
                 let frame = reply::read(&group, &read.message, self.clock.now());
                 self.connections_of(&read.user).iter().for_each(|(handle, _)| handle.send(vec![frame.clone()]));
@@ -204,10 +241,16 @@ impl Groups {
         nodes.heard.send_replace(Numbers::of(at));
     }
 
+    /// However many there are.
+    async fn all_rows(self: &Arc<Self>) -> Result<Membership, Code> {
+        let groups = Arc::clone(self);
+        self.read(self.readers.read_to_the_end(move || groups.repository.membership()).await.flatten())
+    }
+
     /// Reads all rows; what is heard from now on changes them.
     pub(super) async fn read_again(self: &Arc<Self>) -> Result<(), Code> {
         let Some(nodes) = &self.nodes else { return Ok(()) };
-        let read = self.beside(|groups| groups.read(groups.repository.membership())).await?;
+        let read = self.all_rows().await?;
         let mut membership = self.membership.write();
         for user in self.online.list(None, usize::MAX) {
             let [before, after] = [&*membership, &read].map(|all| BTreeSet::from_iter(all.groups_of(&user)));
@@ -219,6 +262,7 @@ impl Groups {
             }
         }
         membership.replace_by(read);
+        nodes.changes.fetch_add(1, Ordering::Relaxed);
         nodes.is_read.store(true, Ordering::Release);
         Ok(())
     }
@@ -256,12 +300,25 @@ impl Groups {
                 *nodes.life.lock() = named;
             }
         }
-        if anew { self.read_again().await } else { Ok(()) }
+        // Before the rows are read: what becomes doubtful meanwhile is read next time.
+        if !nodes.is_doubtful.swap(false, Ordering::AcqRel) && !anew {
+            return Ok(());
+        }
+        self.read_again().await.inspect_err(|_| nodes.is_doubtful.store(true, Ordering::Release))
+    }
+
+    /// A change that is undone in memory has failed. It may be stored all the same, and its answer lost.
+    pub(super) fn doubt(&self, error: &StoreError) {
+        if let Some(nodes) = &self.nodes
+            && !matches!(error, StoreError::Changed | StoreError::Busy)
+        {
+            nodes.is_doubtful.store(true, Ordering::Release);
+        }
     }
 
     /// Writes the groups that the store has not got; what was said in them is lost.
     async fn teach(self: &Arc<Self>) -> Result<(), Code> {
-        let there = self.beside(|groups| groups.read(groups.repository.membership())).await?;
+        let there = self.all_rows().await?;
         let missing = self.membership.read().all_but(&there);
         for (name, group) in missing {
             let members: Vec<_> = group.members.iter().collect();

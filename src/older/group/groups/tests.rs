@@ -15,11 +15,16 @@ use crate::{
     ids::{NodeId, SessionId},
     limits,
     older::group::{
+        membership::Member,
         message::{GroupMessage, digest, to_json},
         repository::StoredMessage,
         streams::{self, Author, Event, Receipt},
     },
-    store::{Claims, Committed, Done, Row, Scheduled, Store, faulty::FaultyDisk},
+    store::{
+        Claims, Committed, Done, Found, Read, Row, Scheduled, Store,
+        faulty::FaultyDisk,
+        redis::{RedisStore, tests::Server},
+    },
 };
 
 /// A disk whose lists wait until they are let go on.
@@ -71,9 +76,8 @@ async fn reads_do_not_hold_up_their_worker() {
     let (let_go, go_on) = mpsc::channel();
     let store = Arc::new(SlowStore { is_slow: false.into(), asked, go_on: Mutex::new(go_on) });
     let settings = Config::defaults().unwrap().group;
-    let groups =
-        Groups::open(&settings, Place { store: Arc::clone(&store) as Arc<_>, claims: None }, Clock::system(), None)
-            .unwrap();
+    let place = Place { store: Arc::clone(&store) as Arc<_>, claims: None };
+    let groups = Groups::open(&settings, place, Readers::default(), Clock::system(), None).unwrap();
     groups.make("g", None, None, &[Enrolment { user: "7".into(), ..Enrolment::default() }]).await.unwrap();
     store.is_slow.store(true, Ordering::Relaxed);
     let (one, other) = (Arc::clone(&groups), Arc::clone(&groups));
@@ -109,7 +113,8 @@ fn said(content: &str) -> GroupMessage {
 
 fn open_on(store: &Arc<dyn Store>, clock: &Clock) -> Arc<Groups> {
     let settings = Config::defaults().unwrap().group;
-    Groups::open(&settings, Place { store: Arc::clone(store), claims: None }, clock.clone(), None).unwrap()
+    let place = Place { store: Arc::clone(store), claims: None };
+    Groups::open(&settings, place, Readers::default(), clock.clone(), None).unwrap()
 }
 
 fn ids(messages: &[StoredMessage]) -> Vec<String> {
@@ -200,7 +205,8 @@ fn open_shared(store: &Arc<dyn Store>, clock: &Clock) -> (Arc<Groups>, tokio::sy
     let settings = Config::defaults().unwrap().group;
     let claims = Claims::new(NodeId::random(), Vec::new, Duration::from_secs(15), clock.clone());
     let place = Place { store: Arc::clone(store), claims: Some(claims) };
-    (Groups::open(&settings, place, clock.clone(), Some((bus, inbox))).unwrap(), events)
+    let readers = Readers::within(Duration::from_millis(200));
+    (Groups::open(&settings, place, readers, clock.clone(), Some((bus, inbox))).unwrap(), events)
 }
 
 /// What a service says is stored by the first node that hears it, also where nobody is known to be a member; the same id again is
@@ -261,4 +267,196 @@ async fn those_who_wait_for_their_messages_are_bounded() {
     assert_eq!(groups.send(said("one more"), "{}", answer_to("c-1")), Ok(Sent::Later));
     store.commit(Batch::new()).await.unwrap();
     assert_eq!(groups.answering.load(Ordering::Relaxed), 0);
+}
+
+/// A store in which nothing is found and everything is done, at a place that nobody ever hears of.
+struct Unheard;
+
+impl Store for Unheard {
+    fn submit(&self, _: Batch, done: Done<Committed>) {
+        done(Ok(Committed { place: Some(u64::MAX), ..Committed::default() }));
+    }
+
+    fn get(&self, _: &str, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn list(&self, _: &str, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn due(&self, _: &str, _: Timestamp, _: usize) -> Result<Vec<Scheduled>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn scheduled(&self, _: &str, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn cursor(&self, _: &str) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn bytes(&self, _: &str) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+/// Who hears that a service has added members does not wait until it hears of that: nobody else would tell it.
+#[tokio::test(start_paused = true)]
+async fn hearing_of_members_waits_for_nothing_that_is_heard() {
+    let (groups, events) = open_shared(&(Arc::new(Unheard) as Arc<dyn Store>), &Clock::system());
+    let (listening, mut sequence) = (Arc::clone(&groups), 0);
+    let listening = tokio::spawn(async move { listening.listen().await });
+    let mut hear = async |event: Event| {
+        let (receipt, done) = Receipt::new();
+        sequence += 1;
+        let id = crate::engines::redis::EntryId { millis: 1_700_000_000_000, sequence };
+        events.send(Received { event, id, author: Author::Other, is_live: true, receipt }).await.unwrap();
+        done.await.unwrap();
+    };
+    hear(Event::ReadAgain).await;
+    let begun = tokio::time::Instant::now();
+    for user in 0..20 {
+        hear(Event::MemberAdded(streams::Member { group_id: "g".into(), user_id: user.to_string() })).await;
+    }
+    hear(Event::Message(GroupMessage { message_id: "m".into(), ..said("hi") })).await;
+    assert_eq!(groups.membership.read().get("g").unwrap().members.len(), 20);
+    assert!(begun.elapsed() < limits::NODE_ANSWER, "{:?} by the clock that stands still", begun.elapsed());
+    listening.abort();
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+/// A store that loses an answer, or does something between a read and its answer, when it is told to.
+struct Unlucky {
+    store: RedisStore,
+    loses: std::sync::atomic::AtomicBool,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+impl Store for Unlucky {
+    fn submit(&self, batch: Batch, done: Done<Committed>) {
+        let is_lost = self.loses.load(Ordering::Relaxed);
+        self.store.submit(batch, Box::new(move |answer| done(if is_lost { Err(StoreError::Late) } else { answer })));
+    }
+
+    fn look(&self, reads: Vec<Read>, done: Done<Vec<Found>>) {
+        let meanwhile = self.meanwhile.lock().take();
+        let then = move |found| {
+            if let Some(meanwhile) = meanwhile {
+                meanwhile();
+            }
+            done(found);
+        };
+        self.store.look(reads, Box::new(then));
+    }
+
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(table, key)
+    }
+
+    fn list(&self, table: &str, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.store.list(table, prefix, after, limit)
+    }
+
+    fn due(&self, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {
+        self.store.due(table, until, limit)
+    }
+
+    fn scheduled(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.scheduled(table, key)
+    }
+
+    fn cursor(&self, name: &str) -> Result<u64, StoreError> {
+        self.store.cursor(name)
+    }
+
+    fn bytes(&self, table: &str) -> Result<u64, StoreError> {
+        self.store.bytes(table)
+    }
+}
+
+/// Groups of a node that have been read, on an [`Unlucky`] store; its Redis ends with the server.
+async fn open_unlucky() -> (Server, Arc<Unlucky>, Arc<Groups>) {
+    let server = Server::start();
+    let redis = crate::engines::redis::Settings::at(&format!("127.0.0.1:{}", server.1), String::new().into(), 0);
+    let store = RedisStore::start(vec![redis], None, false, Duration::from_secs(20), Clock::system(), "group").unwrap();
+    let store = Arc::new(Unlucky { store, loses: false.into(), meanwhile: Mutex::default() });
+    let (groups, _) = open_shared(&(Arc::clone(&store) as Arc<dyn Store>), &Clock::system());
+    groups.look_at_store(true).await.unwrap();
+    (server, store, groups)
+}
+
+/// A change that Redis has made while its answer was lost is refused, and known at the next look, as it is to everybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_all_the_same_is_known() {
+    let (_server, store, groups) = open_unlucky().await;
+    groups.add_once("g", "7", true).await.unwrap();
+    store.loses.store(true, Ordering::Relaxed);
+    assert_eq!(groups.add("g", &[Enrolment::of("8")]).await, Err(Code::NotStored));
+    assert_eq!(groups.remove("g", &["7".to_owned()]).await, Err(Code::NotStored));
+    store.loses.store(false, Ordering::Relaxed);
+    let members = || groups.membership.read().get("g").unwrap().members.keys().cloned().collect::<Vec<_>>().concat();
+    assert_eq!(members(), "7", "as it was");
+    groups.look_at_store(false).await.unwrap();
+    assert_eq!(members(), "8", "as it is");
+}
+
+/// What is heard between a read and its answer is newer than the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_read_does_not_undo_what_was_heard() {
+    let (_server, store, groups) = open_unlucky().await;
+    groups.add_once("g", "7", true).await.unwrap();
+    let (hearing, member) = (Arc::clone(&groups), Member::default());
+    *store.meanwhile.lock() = Some(Box::new(move || {
+        // Another node has added it, and said so.
+        drop(hearing.repository.commit(repository::put_member(Batch::new(), "g", "8", &member)));
+        let members = vec![("8".to_owned(), Some(member))];
+        let change = streams::Change { group: "g".into(), members, ..streams::Change::default() };
+        let at = crate::engines::redis::EntryId { millis: 1_700_000_000_000, sequence: 0 };
+        hearing.hear_change(change, at, Author::Node);
+    }));
+    groups.until_stored("g", &["8".to_owned()], || Ok(((), None))).await.unwrap();
+    assert!(groups.membership.read().member("g", "8").is_some());
+}
+
+/// Whoever becomes a member by taking part adds to what all nodes keep.
+#[tokio::test]
+async fn nobody_becomes_a_member_where_there_is_no_room() {
+    let store: Arc<dyn Store> = Arc::new(Unheard);
+    let (mut groups, _) = open_shared(&store, &Clock::system());
+    let settings = &mut Arc::get_mut(&mut groups).unwrap().settings;
+    (settings.open_groups, settings.stored_bytes) = (true, 0);
+    groups.look_at_store(true).await.unwrap();
+    assert!(matches!(groups.admit("g", "7"), Err(Code::NoMemory(_))));
+}
+
+/// However many read what a store that hangs has.
+#[tokio::test]
+async fn reads_of_a_node_are_answered_within_the_deadline() {
+    let (groups, _) = open_shared(&(Arc::new(Unheard) as Arc<dyn Store>), &Clock::system());
+    let (let_go, go_on) = mpsc::channel::<()>();
+    let go_on = Arc::new(Mutex::new(go_on));
+    let reads = (0..2 * limits::READERS).map(|_| {
+        let go_on = Arc::clone(&go_on);
+        groups.beside(move |_| {
+            let _ = go_on.lock().recv();
+            Ok(())
+        })
+    });
+    for read in futures_util::future::join_all(reads).await {
+        assert_eq!(read, Err(Code::Busy));
+    }
+    drop(let_go);
+}
+
+/// docs/cluster.md, A Redis Cluster: what could not be asked at the start keeps clients away later.
+#[tokio::test]
+async fn groups_on_a_redis_cluster_are_never_ready() {
+    let (groups, _) = open_shared(&(Arc::new(Unheard) as Arc<dyn Store>), &Clock::system());
+    assert!(groups.why_not_ready(true).unwrap().contains("not been read"));
+    groups.look_at_store(true).await.unwrap();
+    assert_eq!(groups.why_not_ready(true), None);
+    assert!(groups.why_not_ready(false).unwrap().contains("group.redis"));
 }
