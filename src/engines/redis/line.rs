@@ -231,7 +231,7 @@ struct Queue {
     in_flight: usize,
     /// The last call was run. Otherwise one alone is sent, so that nothing is done before what was refused.
     is_served: bool,
-    /// It is not served: when to try again.
+    /// It is not served, or nobody has it: when to try again.
     again: Duration,
 }
 
@@ -341,6 +341,13 @@ impl Runner {
     /// Scripts touch keys that they are not given. So a call of a slot that is moving has to be refused, by both servers, until all
     /// of it is there: the hash tag alone is no key, and where any key of several is missing they do.
     fn send(&mut self, now: Duration) {
+        let is_due = |queue: &Queue| !queue.calls.is_empty() && queue.again <= now;
+        let due = self.queues.iter_mut().filter(|(_, queue)| is_due(queue));
+        for (_, queue) in due.filter(|(slot, _)| self.map.master_of(**slot).is_none()) {
+            // Whoever told of the slots may not have known all.
+            queue.again = now + limits::REDIS_SLOT_AGAIN;
+            self.slots.doubt();
+        }
         for lane in self.lanes.values_mut().filter(|lane| self.is_welcome && lane.job.is_none()) {
             let Some(Connected { connection, hashes, .. }) = &lane.connected else { continue };
             let is_its = |slot| self.map.master_of(slot).is_some_and(|master| master.address == lane.inner.address);
@@ -599,3 +606,6 @@ async fn connect(inner: Arc<Inner>, scripts: &[&str], greeting: Option<Arc<Run>>
     let (seconds, micros) = time.map_err(|error| inner.failed("TIME", &error))?;
     Ok(Connected { connection, hashes, is_greeted, now: seconds * 1_000 + micros / 1_000 })
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl Tail {
             made: 0,
             pushes,
             pushed,
-            refused: Vec::new(),
+            refused: HashSet::new(),
         };
         Self { orders, _task: Arc::new(EndWithOwner(tokio::spawn(listener.run()))) }
     }
@@ -110,8 +110,8 @@ struct Listener {
     made: u64,
     pushes: UnboundedSender<(u64, PushInfo)>,
     pushed: UnboundedReceiver<(u64, PushInfo)>,
-    /// Topics that a server did not take: it does not serve their slot now.
-    refused: Vec<Vec<u8>>,
+    /// Topics that a server did not take, since it does not serve their slot now, or whose slot nobody has.
+    refused: HashSet<Vec<u8>>,
 }
 
 /// The connection to one server.
@@ -189,7 +189,11 @@ impl Listener {
     }
 
     fn place(&mut self, topic: Vec<u8>) {
-        if let Some(ear) = self.ear_of(&topic) {
+        if self.map.master_of(slot_of(&topic)).is_none() {
+            // Whoever told of the slots may not have known all.
+            self.slots.doubt();
+            self.refused.insert(topic);
+        } else if let Some(ear) = self.ear_of(&topic) {
             ear.joining.push(topic);
         }
     }
@@ -197,6 +201,8 @@ impl Listener {
     /// Goes by what is known of the servers now: what has moved is subscribed to where it is.
     fn take_map(&mut self) {
         self.map = Arc::clone(&self.watched.borrow_and_update());
+        // They are nowhere, so they are placed here.
+        self.refused.clear();
         let masters = &self.map.masters;
         self.ears.retain(|address, _| masters.iter().any(|master| master.address == *address));
         for master in Arc::clone(&self.map).masters.iter() {
@@ -288,7 +294,7 @@ impl Listener {
                 for (topic, answer) in asked.into_iter().zip(answers.into_iter().skip(left)) {
                     let Some(subscriber) = self.topics.get_mut(&topic) else { continue };
                     if matches!(answer, Value::ServerError(_)) {
-                        self.refused.push(topic);
+                        self.refused.insert(topic);
                     } else if subscriber.at != Some(number) {
                         subscriber.at = Some(number);
                         match subscriber.done.take() {
@@ -316,7 +322,9 @@ impl Listener {
     /// Each second: who has nothing to do is asked whether it is there.
     fn look(&mut self) {
         for topic in std::mem::take(&mut self.refused) {
-            self.place(topic);
+            if self.topics.contains_key(&topic) {
+                self.place(topic);
+            }
         }
         for ear in self.ears.values_mut() {
             match (&ear.connection, &ear.job) {
@@ -384,4 +392,21 @@ async fn next(ears: &mut HashMap<Arc<str>, Ear>) -> (Arc<str>, Told) {
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::redis::slots::tests::told;
+
+    /// A map that a server told that knows only part, all of which are healthy: the others are asked, again and again.
+    #[tokio::test]
+    async fn who_has_a_topic_that_nobody_has_is_asked() {
+        let slots = told(&[], &[(0, 0, 0)]);
+        let tail = Tail::start(&slots);
+        tail.subscribe(b"ls:{p1}t:room".to_vec(), Box::new(|_| {}), Box::new(|| {}));
+        for _ in 0..2 {
+            slots.doubted().await;
+        }
+    }
 }
