@@ -236,28 +236,6 @@ async fn the_channels_of_a_master_that_is_gone_are_refused_alone() {
     assert_eq!(history(&node, &channels[gone]).await, ["before", "after"], "what was refused is not there");
 }
 
-/// A slot that no server has, as while a Redis Cluster is made: no client is sent here, and when one has it all go on.
-#[tokio::test]
-async fn a_slot_that_no_server_has_is_looked_for() {
-    let redis = RedisCluster::start(false).await;
-    let ground = Ground::new();
-    let node = node(&ground, &redis, |config| config.cluster.deadline = Duration::from_secs(1));
-    until_ready(&node, None).await;
-    let (home, slot) = redis.home_of(slot_key("room").as_bytes()).await;
-    let slot = slot.to_string();
-    let mut client = AblyClient::connect(&node, KEY).await;
-    client.attach("room").await;
-    for master in &redis.masters {
-        master.command(&[b"CLUSTER", b"DELSLOTS", slot.as_bytes()]).await;
-    }
-    let serial = client.publish("room", message("refused")).await;
-    client.nacked(serial, 50_004).await;
-    until_ready(&node, Some(&format!("has the slots {slot} to {slot}"))).await;
-    redis.masters[home].command(&[b"CLUSTER", b"ADDSLOTS", slot.as_bytes()]).await;
-    until_taken(&mut client, "room").await;
-    until_ready(&node, None).await;
-}
-
 /// `docs/protocols/letshare.md §2.5`: fifty at two nodes, in rooms of all masters.
 #[tokio::test]
 async fn the_seats_of_rooms_are_exact() {
