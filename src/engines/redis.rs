@@ -4,7 +4,7 @@
 //! * `link` keeps the connection to one server, `streams` writes to streams and asks of them, `reader` waits for entries,
 //!   `reply` reads the answers, `setup` says whether a server is set up so that it can be relied upon.
 //! * Of a Redis Cluster, or of one server: `slots` knows which server has which keys, `line` runs scripts in order, `tail`
-//!   hears what is published.
+//!   hears what is published; `masters` is what both have in common.
 //!
 //! A command whose connection breaks fails; whether Redis has done it is then not known. Nothing but a line repeats
 //! anything.
@@ -22,6 +22,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 mod line;
 mod link;
+mod masters;
 mod reader;
 mod reply;
 mod setup;

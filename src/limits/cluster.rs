@@ -74,10 +74,11 @@ pub const OBJECTS_PUT_AT_ONCE: usize = 1;
 pub const REDIS_CONNECT: Duration = Duration::from_secs(3);
 pub const REDIS_ANSWER: Duration = Duration::from_secs(5);
 
-/// What may wait for one line of scripts, in bytes of arguments; more is refused.
+/// What may wait in a line of scripts for one server, in bytes of keys and arguments, and as much for slots of a Redis Cluster that no
+/// server has; more is refused.
 pub const REDIS_WAITING_BYTES: usize = 16 << 20;
 
-/// Scripts that are sent at a time, and about so many bytes of arguments.
+/// Scripts that are sent at a time, and about so many bytes of keys and arguments.
 pub const REDIS_BATCH: usize = 128;
 pub const REDIS_BATCH_BYTES: usize = 1 << 20;
 

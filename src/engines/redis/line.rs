@@ -10,20 +10,16 @@
 //! unless the answer alone was lost.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    future::{Future, poll_fn},
-    pin::Pin,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rand::RngExt as _;
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -34,8 +30,8 @@ use tokio::{
 };
 
 use super::{
-    ClientError, EndWithOwner, MultiplexedConnection, RedisError, Run, Slots, Value, cmd,
-    link::Inner,
+    ClientError, EndWithOwner, RedisError, Run, Slots, Value,
+    masters::{Pauses, next},
     pipe,
     reader::millis,
     reply,
@@ -43,44 +39,12 @@ use super::{
 };
 use crate::{clock::Clock, ids::Timestamp, limits};
 
-/// What every script of a line begins with. Its first argument is the moment by which it must have begun; its answer begins
-/// with the time of Redis. It may have one key more than its call, which is none: see [`Runner::send`].
-const PROLOGUE: &str = "\
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-if now > tonumber(ARGV[1]) then return {now} end
-";
+mod calls;
+mod lane;
 
-/// A script to be run.
-pub struct Call {
-    /// Which of the line's.
-    pub script: usize,
-    /// All in one slot.
-    pub keys: Vec<Vec<u8>>,
-    /// Those behind the first.
-    pub args: Vec<Bytes>,
-    /// It does nothing the second time.
-    pub repeats: bool,
-    pub done: Done,
-}
-
-/// What a script has answered behind the time, numbers as text. Called by the line's task; must be quick.
-pub type Done = Box<dyn FnOnce(Result<Vec<Bytes>, CallError>) + Send>;
-
-/// Why a script has not answered.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CallError {
-    /// It has done nothing and will do nothing, unless the answer alone was lost.
-    #[error("redis has not answered in time")]
-    Late,
-    #[error("too much waits for redis")]
-    Full,
-    /// It was done, and no replica has it yet.
-    #[error("no replica of redis has it")]
-    NotCopied,
-    #[error(transparent)]
-    Redis(#[from] RedisError),
-}
+pub use calls::{Call, CallError, Done};
+use calls::{Place, Pot, Queue, Waiting};
+use lane::{Connected, Lane, Told};
 
 /// A handle, cheap to clone. What waits is dropped with the last one.
 #[derive(Clone)]
@@ -89,7 +53,9 @@ pub struct Line {
     slots: Slots,
     clock: Clock,
     patience: Duration,
-    bytes: Arc<AtomicUsize>,
+    /// What waits, whoever is to run it.
+    all: Pot,
+    pots: Arc<AtomicUsize>,
     ahead: Arc<AtomicU64>,
     troubles: Troubles,
     _task: Arc<EndWithOwner>,
@@ -97,38 +63,6 @@ pub struct Line {
 
 /// Why the last attempt to reach a server has failed, by its address.
 type Troubles = Arc<Mutex<BTreeMap<Arc<str>, RedisError>>>;
-
-struct Waiting {
-    script: usize,
-    keys: Vec<Vec<u8>>,
-    args: Vec<Bytes>,
-    repeats: bool,
-    /// None: who has asked was told that it is too late.
-    done: Option<Done>,
-    /// By the own clock (monotonic).
-    due: Duration,
-    _place: Place,
-}
-
-impl Waiting {
-    fn tell(mut self, outcome: Result<Vec<Bytes>, CallError>) {
-        if let Some(done) = self.done.take() {
-            done(outcome);
-        }
-    }
-}
-
-/// What a call that waits takes of [`limits::REDIS_WAITING_BYTES`].
-struct Place {
-    bytes: Arc<AtomicUsize>,
-    taken: usize,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.bytes.fetch_sub(self.taken, Ordering::Relaxed);
-    }
-}
 
 impl Line {
     /// Connects in the background, on the current runtime; `scripts` are what its calls name. `greeting` is run on each new
@@ -143,25 +77,12 @@ impl Line {
         clock: Clock,
     ) -> Self {
         let (calls, incoming) = unbounded_channel();
-        let (ahead, troubles) = (Arc::<AtomicU64>::default(), Troubles::default());
-        let runner = Runner {
-            slots: slots.clone(),
-            watched: slots.watch(),
-            map: Arc::default(),
-            scripts,
-            is_welcome: greeting.is_none(),
-            greeting,
-            copied,
-            incoming,
-            clock: clock.clone(),
-            queues: BTreeMap::new(),
-            lanes: HashMap::new(),
-            ahead: Arc::clone(&ahead),
-            troubles: Arc::clone(&troubles),
-        };
+        let runner = Runner::new(slots, scripts, greeting, copied, incoming, clock.clone());
+        let (ahead, troubles) = (Arc::clone(&runner.ahead), Arc::clone(&runner.troubles));
+        let pots = Arc::clone(&runner.pots);
         let task: JoinHandle<()> = tokio::spawn(runner.run());
-        let (slots, bytes) = (slots.clone(), Arc::default());
-        Self { calls, slots, clock, patience, bytes, ahead, troubles, _task: Arc::new(EndWithOwner(task)) }
+        let (slots, all, task) = (slots.clone(), Arc::default(), Arc::new(EndWithOwner(task)));
+        Self { calls, slots, clock, patience, all, pots, ahead, troubles, _task: task }
     }
 
     /// Why the last attempt to connect has failed; none while there is a connection to every server.
@@ -171,10 +92,11 @@ impl Line {
 
     /// Bytes that wait to be run or answered.
     pub fn waiting(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.all.load(Ordering::Relaxed)
     }
 
-    /// The time of Redis, about; of several servers that of the one which is greeted. 0 before there was a connection.
+    /// The time of Redis, about; of several servers that of the one which has the key of the greeting now. 0 before there was a
+    /// connection to it.
     pub fn now(&self) -> Timestamp {
         match self.ahead.load(Ordering::Relaxed) {
             0 => Timestamp::from_millis(0),
@@ -189,16 +111,19 @@ impl Line {
 
     /// Runs a script behind all of its slot that were handed in before, and calls `done` within the line's patience.
     pub fn call(&self, call: Call) {
-        let taken = call.args.iter().map(|arg| arg.len() + size_of::<Bytes>()).sum::<usize>() + size_of::<Waiting>();
-        let place = Place { bytes: Arc::clone(&self.bytes), taken };
-        if self.bytes.fetch_add(taken, Ordering::Relaxed) + taken > limits::REDIS_WAITING_BYTES {
+        let keys: usize = call.keys.iter().map(|key| key.len() + size_of::<Vec<u8>>()).sum();
+        let args: usize = call.args.iter().map(|arg| arg.len() + size_of::<Bytes>()).sum();
+        let taken = keys + args + size_of::<Waiting>();
+        let place = Place { all: Arc::clone(&self.all), own: None, taken };
+        let most = limits::REDIS_WAITING_BYTES * self.pots.load(Ordering::Relaxed);
+        if self.all.fetch_add(taken, Ordering::Relaxed) + taken > most {
             drop(place);
             return (call.done)(Err(CallError::Full));
         }
         let Call { script, keys, args, repeats, done } = call;
         let due = self.clock.uptime() + self.patience;
         // Its runner ends with the last handle only.
-        let _ = self.calls.send(Waiting { script, keys, args, repeats, done: Some(done), due, _place: place });
+        let _ = self.calls.send(Waiting { script, keys, args, repeats, done: Some(done), due, place });
     }
 }
 
@@ -220,58 +145,47 @@ struct Runner {
     lanes: HashMap<Arc<str>, Lane>,
     /// By how many milliseconds the time of Redis is ahead of the own uptime; rather too few.
     ahead: Arc<AtomicU64>,
+    /// How many pots there are: of each server one, and of a Redis Cluster one of slots that nobody has.
+    pots: Arc<AtomicUsize>,
+    /// What waits for slots that nobody has.
+    unowned: Pot,
     troubles: Troubles,
-}
-
-/// The calls of one slot.
-#[derive(Default)]
-struct Queue {
-    /// Oldest first; those in flight stay until they are answered.
-    calls: VecDeque<Waiting>,
-    in_flight: usize,
-    /// The last call was run. Otherwise one alone is sent, so that nothing is done before what was refused.
-    is_served: bool,
-    /// It is not served: when to try again.
-    again: Duration,
-}
-
-/// The connection to one server.
-struct Lane {
-    inner: Arc<Inner>,
-    connected: Option<Connected>,
-    /// While it connects, or waits for answers.
-    job: Option<Pin<Box<dyn Future<Output = Told> + Send>>>,
-    /// Since when, or when that was last found to be long (monotonic).
-    since: Duration,
-    /// The slots of the calls in flight, in their order.
-    batch: Vec<u16>,
-    /// The last slot that had a turn.
-    turn: u16,
-    awaits_copies: bool,
-    ahead: u64,
-    pause: Duration,
-}
-
-enum Told {
-    Connected(Result<Connected, RedisError>),
-    Answers(Result<Value, ClientError>),
-}
-
-/// A connection that knows the scripts, by their hashes.
-struct Connected {
-    connection: MultiplexedConnection,
-    hashes: Vec<String>,
-    /// Its time counts for the line.
-    is_greeted: bool,
-    now: u64,
 }
 
 /// What a server says that does not serve a slot now: it has moved, is moving, or has nobody at the moment.
 const NOT_NOW: [&str; 6] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING"];
 
 impl Runner {
+    fn new(
+        slots: &Slots,
+        scripts: &'static [&'static str],
+        greeting: Option<Arc<Run>>,
+        copied: Option<usize>,
+        incoming: UnboundedReceiver<Waiting>,
+        clock: Clock,
+    ) -> Self {
+        let mut runner = Self {
+            slots: slots.clone(),
+            watched: slots.watch(),
+            map: Arc::default(),
+            scripts,
+            is_welcome: greeting.is_none(),
+            greeting,
+            copied,
+            incoming,
+            clock,
+            queues: BTreeMap::new(),
+            lanes: HashMap::new(),
+            ahead: Arc::default(),
+            pots: Arc::default(),
+            unowned: Arc::default(),
+            troubles: Troubles::default(),
+        };
+        runner.take_map();
+        runner
+    }
+
     async fn run(mut self) {
-        self.take_map();
         loop {
             let now = self.clock.uptime();
             self.expire(now);
@@ -297,12 +211,24 @@ impl Runner {
         }
     }
 
-    fn file(&mut self, call: Waiting) {
-        let slot = match call.keys.first() {
-            Some(key) if !self.map.is_lone() => slot_of(key),
-            _ => 0,
-        };
+    /// Puts a call behind the others of its slot, if there is room: what waits for one server, as one that is lost, takes none of that
+    /// of the others.
+    fn file(&mut self, mut call: Waiting) {
+        let slot = self.slot_of(&call);
+        let pot = Arc::clone(self.pot_of(slot));
+        if call.place.put(&pot) > limits::REDIS_WAITING_BYTES {
+            return call.tell(Err(CallError::Full));
+        }
         self.queues.entry(slot).or_default().calls.push_back(call);
+    }
+
+    fn slot_of(&self, call: &Waiting) -> u16 {
+        call.keys.first().filter(|_| !self.map.is_lone()).map_or(0, |key| slot_of(key))
+    }
+
+    fn pot_of(&self, slot: u16) -> &Pot {
+        let lane = self.map.master_of(slot).and_then(|master| self.lanes.get(&master.address));
+        lane.map_or(&self.unowned, |lane| &lane.waiting)
     }
 
     /// Goes by what is known of the servers now.
@@ -331,9 +257,22 @@ impl Runner {
             let calls = std::mem::take(&mut self.queues).into_values().flat_map(|queue| queue.calls);
             let mut calls: Vec<Waiting> = calls.collect();
             calls.sort_by_key(|call| call.due);
-            calls.into_iter().for_each(|call| self.file(call));
+            for call in calls {
+                self.queues.entry(self.slot_of(&call)).or_default().calls.push_back(call);
+            }
         }
-        self.queues.values_mut().for_each(|queue| queue.again = Duration::ZERO);
+        // None is refused any more: it may have been run.
+        let mut queues = std::mem::take(&mut self.queues);
+        for (slot, queue) in &mut queues {
+            queue.again = Duration::ZERO;
+            let pot = self.pot_of(*slot);
+            for call in &mut queue.calls {
+                call.place.put(pot);
+            }
+        }
+        self.queues = queues;
+        let pots = if self.map.is_lone() { 1 } else { self.map.masters.len() + 1 };
+        self.pots.store(pots, Ordering::Relaxed);
     }
 
     /// Sends what waits to whoever is to run it and has nothing to do.
@@ -341,6 +280,13 @@ impl Runner {
     /// Scripts touch keys that they are not given. So a call of a slot that is moving has to be refused, by both servers, until all
     /// of it is there: the hash tag alone is no key, and where any key of several is missing they do.
     fn send(&mut self, now: Duration) {
+        let is_due = |queue: &Queue| !queue.calls.is_empty() && queue.again <= now;
+        let due = self.queues.iter_mut().filter(|(_, queue)| is_due(queue));
+        for (_, queue) in due.filter(|(slot, _)| self.map.master_of(**slot).is_none()) {
+            // Whoever told of the slots may not have known all.
+            queue.again = now + limits::REDIS_SLOT_AGAIN;
+            self.slots.doubt();
+        }
         for lane in self.lanes.values_mut().filter(|lane| self.is_welcome && lane.job.is_none()) {
             let Some(Connected { connection, hashes, .. }) = &lane.connected else { continue };
             let is_its = |slot| self.map.master_of(slot).is_some_and(|master| master.address == lane.inner.address);
@@ -363,6 +309,7 @@ impl Runner {
                     let tag = keys.first().filter(|_| !self.map.is_lone()).and_then(|key| tag_of(key));
                     let command = pipeline.cmd("EVALSHA").arg(hash).arg(keys.len() + usize::from(tag.is_some()));
                     command.arg(keys).arg(tag).arg(lane.ahead + millis(*due));
+                    bytes += keys.iter().map(Vec::len).sum::<usize>();
                     for arg in args {
                         command.arg(&arg[..]);
                         bytes += arg.len();
@@ -393,7 +340,7 @@ impl Runner {
             Told::Connected(Ok(connected)) => {
                 self.troubles.lock().remove(address);
                 self.is_welcome |= connected.is_greeted;
-                lane.pause = limits::REDIS_PAUSE_FIRST;
+                lane.pauses = Pauses::default();
                 let now = connected.now;
                 lane.connected = Some(connected);
                 return self.note_time(address, now);
@@ -424,9 +371,7 @@ impl Runner {
         }
         self.slots.doubt();
         if let Some(lane) = self.lanes.get_mut(address) {
-            let share = rand::rng().random_range(0.5..1.0);
-            let pause = lane.pause.mul_f64(share);
-            lane.pause = limits::REDIS_PAUSE_LAST.min(lane.pause * 2);
+            let pause = lane.pauses.next();
             lane.connect(pause, self.scripts, self.greeting.clone(), self.clock.uptime());
         }
     }
@@ -539,63 +484,13 @@ impl Runner {
     fn note_time(&mut self, address: &Arc<str>, now: u64) {
         let Some(lane) = self.lanes.get_mut(address) else { return };
         lane.ahead = now.saturating_sub(millis(self.clock.uptime()));
-        if lane.connected.as_ref().is_some_and(|connected| connected.is_greeted) {
+        let is_its =
+            |key: &String| self.map.master_of(slot_of(key.as_bytes())).is_some_and(|its| its.address == *address);
+        if self.greeting.as_ref().and_then(|greeting| greeting.keys.first()).is_none_or(is_its) {
             self.ahead.store(lane.ahead, Ordering::Relaxed);
         }
     }
 }
 
-impl Lane {
-    fn new(inner: Arc<Inner>) -> Self {
-        let (since, batch, pause) = (Duration::ZERO, Vec::new(), limits::REDIS_PAUSE_FIRST);
-        Self { inner, connected: None, job: None, since, batch, turn: 0, awaits_copies: false, ahead: 0, pause }
-    }
-
-    fn connect(
-        &mut self,
-        pause: Duration,
-        scripts: &'static [&'static str],
-        greeting: Option<Arc<Run>>,
-        now: Duration,
-    ) {
-        (self.connected, self.since) = (None, now);
-        let inner = Arc::clone(&self.inner);
-        self.job = Some(Box::pin(async move {
-            sleep(pause).await;
-            Told::Connected(connect(inner, scripts, greeting).await)
-        }));
-    }
-}
-
-/// What the first of them tells.
-async fn next(lanes: &mut HashMap<Arc<str>, Lane>) -> (Arc<str>, Told) {
-    poll_fn(|context| {
-        for (address, lane) in lanes.iter_mut() {
-            if let Some(job) = &mut lane.job
-                && let Poll::Ready(told) = job.as_mut().poll(context)
-            {
-                return Poll::Ready((Arc::clone(address), told));
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// A connection that knows the scripts, their hashes, and the time of Redis.
-async fn connect(inner: Arc<Inner>, scripts: &[&str], greeting: Option<Arc<Run>>) -> Result<Connected, RedisError> {
-    let mut connection = inner.connect(limits::REDIS_ANSWER).await?;
-    let is_greeted = match greeting {
-        Some(greeting) => inner.welcomed(greeting.command().query_async(&mut connection).await)?,
-        None => true,
-    };
-    let mut loading = pipe();
-    for script in scripts {
-        loading.cmd("SCRIPT").arg("LOAD").arg(format!("{PROLOGUE}{script}"));
-    }
-    let loaded = loading.query_async(&mut connection).await;
-    let hashes = loaded.map_err(|error| inner.failed("SCRIPT", &error))?;
-    let time: Result<(u64, u64), _> = cmd("TIME").query_async(&mut connection).await;
-    let (seconds, micros) = time.map_err(|error| inner.failed("TIME", &error))?;
-    Ok(Connected { connection, hashes, is_greeted, now: seconds * 1_000 + micros / 1_000 })
-}
+#[cfg(test)]
+mod tests;

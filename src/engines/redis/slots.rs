@@ -2,7 +2,7 @@
 //! all of them, which is the same with one address.
 //!
 //! Any server that is known is asked: at the start, and again when a server has answered that it has not what it was asked for, or
-//! does not answer.
+//! does not answer, or when nobody has a slot that is needed.
 
 use std::{sync::Arc, thread};
 
@@ -64,6 +64,18 @@ impl Map {
         self.masters.get(place)
     }
 
+    /// The first slots that nobody has, as far as is known.
+    fn gap(&self) -> Option<(u16, u16)> {
+        let mut next = 0;
+        for (first, last, _) in &self.ranges {
+            if *first > next {
+                return Some((next, first - 1));
+            }
+            next = next.max(last + 1);
+        }
+        (!self.is_lone() && next < SLOTS).then_some((next, SLOTS - 1))
+    }
+
     fn is(&self, other: &Self) -> bool {
         let addresses = |map: &Self| map.masters.iter().map(|master| Arc::clone(&master.address)).collect::<Vec<_>>();
         self.ranges == other.ranges && addresses(self) == addresses(other)
@@ -121,6 +133,15 @@ impl Slots {
         let map = Arc::clone(&self.known.map.borrow());
         let kept = |inner: &Arc<Inner>| before.iter().find(|redis| Arc::ptr_eq(&redis.inner, inner)).cloned();
         map.masters.iter().map(|inner| kept(inner).unwrap_or_else(|| Redis::of(Arc::clone(inner)))).collect()
+    }
+
+    /// The first slots that nobody has, as far as is known: which is asked again then, since whoever was asked may not have known all.
+    pub fn gap(&self) -> Option<(u16, u16)> {
+        let gap = self.known.map.borrow().gap();
+        if gap.is_some() {
+            self.doubt();
+        }
+        gap
     }
 
     pub(super) fn trouble(&self) -> Option<RedisError> {
@@ -250,8 +271,48 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use std::future::pending;
+
     use super::*;
+
+    /// Knows what it is told here, and asks nobody.
+    pub fn told(masters: &[&str], ranges: &[(u16, u16, usize)]) -> Slots {
+        let known = Arc::new(Known::new(Vec::new()));
+        known.map.send_replace(map(masters, ranges));
+        Slots { known, _task: Arc::new(EndWithOwner(tokio::spawn(pending()))) }
+    }
+
+    fn map(masters: &[&str], ranges: &[(u16, u16, usize)]) -> Arc<Map> {
+        let inner = |at: &&str| Arc::new(Inner::new(&Settings::at(at, "".into(), 0)));
+        let masters = masters.iter().map(inner).collect();
+        Arc::new(Map { masters, ranges: ranges.to_vec(), replicas: Vec::new() })
+    }
+
+    impl Slots {
+        pub fn tell(&self, masters: &[&str], ranges: &[(u16, u16, usize)]) {
+            self.known.map.send_replace(map(masters, ranges));
+        }
+
+        pub async fn doubted(&self) {
+            self.known.doubt.notified().await;
+        }
+    }
+
+    #[test]
+    fn slots_that_nobody_has_are_found() {
+        let rows: [(&[(u16, u16, usize)], _); 6] = [
+            (&[], None),
+            (&[(0, 16_383, 0)], None),
+            (&[(0, 99, 0), (100, 16_383, 1)], None),
+            (&[(5, 16_383, 0)], Some((0, 4))),
+            (&[(0, 99, 0), (101, 16_383, 0)], Some((100, 100))),
+            (&[(0, 16_382, 0)], Some((16_383, 16_383))),
+        ];
+        for (ranges, gap) in rows {
+            assert_eq!(map(&["a:1", "b:1"], ranges).gap(), gap, "{ranges:?}");
+        }
+    }
 
     /// As `CLUSTER KEYSLOT` of Redis 7 says.
     #[test]

@@ -3,15 +3,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    future::{Future, poll_fn},
-    pin::Pin,
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
-use rand::RngExt as _;
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -23,6 +19,7 @@ use tokio::{
 use super::{
     ClientError, EndWithOwner, MultiplexedConnection, PushInfo, PushKind, RedisError, Slots, Value, cmd,
     link::Inner,
+    masters::{Job, Pauses, Works, next},
     pipe,
     slots::{Map, slot_of},
 };
@@ -71,11 +68,11 @@ impl Tail {
             map: Arc::default(),
             incoming,
             topics: HashMap::new(),
-            ears: HashMap::new(),
+            lanes: HashMap::new(),
             made: 0,
             pushes,
             pushed,
-            refused: Vec::new(),
+            refused: HashSet::new(),
         };
         Self { orders, _task: Arc::new(EndWithOwner(tokio::spawn(listener.run()))) }
     }
@@ -105,22 +102,22 @@ struct Listener {
     /// What is to be heard, whether or not there is a connection.
     topics: HashMap<Vec<u8>, Subscriber>,
     /// By address.
-    ears: HashMap<Arc<str>, Ear>,
+    lanes: HashMap<Arc<str>, Lane>,
     /// Connections so far.
     made: u64,
     pushes: UnboundedSender<(u64, PushInfo)>,
     pushed: UnboundedReceiver<(u64, PushInfo)>,
-    /// Topics that a server did not take: it does not serve their slot now.
-    refused: Vec<Vec<u8>>,
+    /// Topics that a server did not take, since it does not serve their slot now, or whose slot nobody has.
+    refused: HashSet<Vec<u8>>,
 }
 
 /// The connection to one server.
-struct Ear {
+struct Lane {
     inner: Arc<Inner>,
     number: u64,
     connection: Option<MultiplexedConnection>,
     /// While it connects, or waits for answers.
-    job: Option<Pin<Box<dyn Future<Output = Told> + Send>>>,
+    job: Option<Job<Told>>,
     /// Looks in a row that have found the same job.
     seconds: u8,
     joining: Vec<Vec<u8>>,
@@ -129,7 +126,7 @@ struct Ear {
     asked: (usize, Vec<Vec<u8>>),
     /// What was left, until that is confirmed.
     left: HashSet<Vec<u8>>,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 enum Told {
@@ -142,10 +139,10 @@ impl Listener {
         self.take_map();
         let mut seconds = interval(limits::REDIS_CHECK);
         loop {
-            self.ears.values_mut().for_each(|ear| ear.ask(&self.topics));
+            self.lanes.values_mut().for_each(|lane| lane.ask(&self.topics));
             tokio::select! {
                 Some((number, push)) = self.pushed.recv() => self.hear(number, push),
-                (address, told) = next(&mut self.ears) => self.told(&address, told),
+                (address, told) = next(&mut self.lanes) => self.told(&address, told),
                 changed = self.watched.changed() => match changed {
                     Ok(()) => self.take_map(),
                     Err(_) => return,
@@ -171,8 +168,8 @@ impl Listener {
             }
             Order::Unsubscribe(topic) => {
                 self.topics.remove(&topic);
-                if let Some(ear) = self.ear_of(&topic) {
-                    ear.leaving.push(topic);
+                if let Some(lane) = self.lane_of(&topic) {
+                    lane.leaving.push(topic);
                 }
             }
             Order::Alarm(topics) => {
@@ -183,30 +180,36 @@ impl Listener {
     }
 
     /// Who has the slot of a topic, if there is a connection. Whoever connects begins with all that are there.
-    fn ear_of(&mut self, topic: &[u8]) -> Option<&mut Ear> {
+    fn lane_of(&mut self, topic: &[u8]) -> Option<&mut Lane> {
         let master = self.map.master_of(slot_of(topic))?;
-        self.ears.get_mut(&master.address).filter(|ear| ear.connection.is_some())
+        self.lanes.get_mut(&master.address).filter(|lane| lane.connection.is_some())
     }
 
     fn place(&mut self, topic: Vec<u8>) {
-        if let Some(ear) = self.ear_of(&topic) {
-            ear.joining.push(topic);
+        if self.map.master_of(slot_of(&topic)).is_none() {
+            // Whoever told of the slots may not have known all.
+            self.slots.doubt();
+            self.refused.insert(topic);
+        } else if let Some(lane) = self.lane_of(&topic) {
+            lane.joining.push(topic);
         }
     }
 
     /// Goes by what is known of the servers now: what has moved is subscribed to where it is.
     fn take_map(&mut self) {
         self.map = Arc::clone(&self.watched.borrow_and_update());
+        // They are nowhere, so they are placed here.
+        self.refused.clear();
         let masters = &self.map.masters;
-        self.ears.retain(|address, _| masters.iter().any(|master| master.address == *address));
+        self.lanes.retain(|address, _| masters.iter().any(|master| master.address == *address));
         for master in Arc::clone(&self.map).masters.iter() {
-            if !self.ears.contains_key(&master.address) {
-                self.connect(master, limits::REDIS_PAUSE_FIRST, Duration::ZERO);
+            if !self.lanes.contains_key(&master.address) {
+                self.connect(master, Pauses::default(), Duration::ZERO);
             }
         }
         let is_at = |topic: &[u8], at| {
-            let ear = self.map.master_of(slot_of(topic)).and_then(|master| self.ears.get(&master.address));
-            ear.is_some_and(|ear| Some(ear.number) == at)
+            let lane = self.map.master_of(slot_of(topic)).and_then(|master| self.lanes.get(&master.address));
+            lane.is_some_and(|lane| Some(lane.number) == at)
         };
         let moved = self.topics.iter().filter(|(topic, subscriber)| !is_at(topic, subscriber.at));
         let moved: Vec<Vec<u8>> = moved.map(|(topic, _)| topic.clone()).collect();
@@ -218,14 +221,14 @@ impl Listener {
         }
     }
 
-    fn connect(&mut self, master: &Arc<Inner>, pause: Duration, wait: Duration) {
+    fn connect(&mut self, master: &Arc<Inner>, pauses: Pauses, wait: Duration) {
         self.made += 1;
         let (number, inner, pushes) = (self.made, Arc::clone(master), self.pushes.clone());
         let job = async move {
             sleep(wait).await;
             Told::Connected(inner.listen(move |push| pushes.send((number, push)).map_err(drop)).await)
         };
-        let ear = Ear {
+        let lane = Lane {
             inner: Arc::clone(master),
             number,
             connection: None,
@@ -235,9 +238,9 @@ impl Listener {
             leaving: Vec::new(),
             asked: (0, Vec::new()),
             left: HashSet::new(),
-            pause,
+            pauses,
         };
-        self.ears.insert(Arc::clone(&master.address), ear);
+        self.lanes.insert(Arc::clone(&master.address), lane);
     }
 
     fn hear(&mut self, number: u64, PushInfo { kind, data }: PushInfo) {
@@ -251,44 +254,44 @@ impl Listener {
             }
             // Its slot has moved, if nobody has asked for that: then this counts as the answer to what was asked.
             (PushKind::SUnsubscribe, Some(Value::BulkString(topic)), _) => {
-                let ear = self.ears.values_mut().find(|ear| ear.number == number);
-                ear.is_some_and(|ear| !ear.left.remove(&topic))
+                let lane = self.lanes.values_mut().find(|lane| lane.number == number);
+                lane.is_some_and(|lane| !lane.left.remove(&topic))
             }
             (PushKind::Disconnection, ..) => true,
             _ => false,
         };
-        let broken = self.ears.values().find(|ear| is_broken && ear.number == number);
-        if let Some((inner, error)) = broken.map(|ear| (Arc::clone(&ear.inner), ear.inner.silent())) {
+        let broken = self.lanes.values().find(|lane| is_broken && lane.number == number);
+        if let Some((inner, error)) = broken.map(|lane| (Arc::clone(&lane.inner), lane.inner.silent())) {
             self.broke(&inner, &error);
         }
     }
 
     fn told(&mut self, address: &Arc<str>, told: Told) {
         // What came before the answer, so what was left is confirmed by now.
-        let number = self.ears.get(address).map(|ear| ear.number);
+        let number = self.lanes.get(address).map(|lane| lane.number);
         while let Ok((number, push)) = self.pushed.try_recv() {
             self.hear(number, push);
         }
-        let Some(ear) = self.ears.get_mut(address).filter(|ear| Some(ear.number) == number) else { return };
-        (ear.job, ear.seconds) = (None, 0);
-        ear.left.clear();
-        let (inner, number) = (Arc::clone(&ear.inner), ear.number);
+        let Some(lane) = self.lanes.get_mut(address).filter(|lane| Some(lane.number) == number) else { return };
+        (lane.job, lane.seconds) = (None, 0);
+        lane.left.clear();
+        let (inner, number) = (Arc::clone(&lane.inner), lane.number);
         match told {
             Told::Connected(Ok(connection)) => {
-                ear.connection = Some(connection);
-                ear.pause = limits::REDIS_PAUSE_FIRST;
+                lane.connection = Some(connection);
+                lane.pauses = Pauses::default();
                 let is_its =
                     |topic: &[u8]| self.map.master_of(slot_of(topic)).is_some_and(|master| master.address == *address);
-                ear.joining = self.topics.keys().filter(|topic| is_its(topic)).cloned().collect();
+                lane.joining = self.topics.keys().filter(|topic| is_its(topic)).cloned().collect();
             }
             Told::Connected(Err(error)) => self.broke(&inner, &error),
             Told::Answers(Err(error)) => self.broke(&inner, &inner.told("SSUBSCRIBE", &error)),
             Told::Answers(Ok(answers)) => {
-                let (left, asked) = std::mem::take(&mut ear.asked);
+                let (left, asked) = std::mem::take(&mut lane.asked);
                 for (topic, answer) in asked.into_iter().zip(answers.into_iter().skip(left)) {
                     let Some(subscriber) = self.topics.get_mut(&topic) else { continue };
                     if matches!(answer, Value::ServerError(_)) {
-                        self.refused.push(topic);
+                        self.refused.insert(topic);
                     } else if subscriber.at != Some(number) {
                         subscriber.at = Some(number);
                         match subscriber.done.take() {
@@ -308,28 +311,30 @@ impl Listener {
     fn broke(&mut self, inner: &Arc<Inner>, error: &RedisError) {
         tracing::debug!(%error, "what others publish is not heard");
         self.slots.doubt();
-        let pause = self.ears.get(&inner.address).map_or(limits::REDIS_PAUSE_FIRST, |ear| ear.pause);
-        let share = rand::rng().random_range(0.5..1.0);
-        self.connect(inner, limits::REDIS_PAUSE_LAST.min(pause * 2), pause.mul_f64(share));
+        let mut pauses = self.lanes.get(&inner.address).map_or_else(Pauses::default, |lane| lane.pauses);
+        let pause = pauses.next();
+        self.connect(inner, pauses, pause);
     }
 
     /// Each second: who has nothing to do is asked whether it is there.
     fn look(&mut self) {
         for topic in std::mem::take(&mut self.refused) {
-            self.place(topic);
+            if self.topics.contains_key(&topic) {
+                self.place(topic);
+            }
         }
-        for ear in self.ears.values_mut() {
-            match (&ear.connection, &ear.job) {
+        for lane in self.lanes.values_mut() {
+            match (&lane.connection, &lane.job) {
                 (_, Some(_)) => {
-                    ear.seconds = ear.seconds.saturating_add(1);
-                    if ear.seconds > 1 {
+                    lane.seconds = lane.seconds.saturating_add(1);
+                    if lane.seconds > 1 {
                         // While it says nothing its slots may be another one's.
                         self.slots.doubt();
                     }
                 }
                 (Some(connection), None) => {
                     let mut connection = connection.clone();
-                    ear.job = Some(Box::pin(async move {
+                    lane.job = Some(Box::pin(async move {
                         let answer: Result<Value, _> = cmd("PING").query_async(&mut connection).await;
                         Told::Answers(answer.map(|_| Vec::new()))
                     }));
@@ -340,7 +345,7 @@ impl Listener {
     }
 }
 
-impl Ear {
+impl Lane {
     /// Leaves and joins what is to be left and joined by now.
     fn ask(&mut self, topics: &HashMap<Vec<u8>, Subscriber>) {
         let Some(connection) = self.connection.as_ref().filter(|_| self.job.is_none()) else { return };
@@ -371,17 +376,27 @@ impl Ear {
     }
 }
 
-/// What the first of them tells.
-async fn next(ears: &mut HashMap<Arc<str>, Ear>) -> (Arc<str>, Told) {
-    poll_fn(|context| {
-        for (address, ear) in ears.iter_mut() {
-            if let Some(job) = &mut ear.job
-                && let Poll::Ready(told) = job.as_mut().poll(context)
-            {
-                return Poll::Ready((Arc::clone(address), told));
-            }
+impl Works for Lane {
+    type Told = Told;
+
+    fn job(&mut self) -> &mut Option<Job<Told>> {
+        &mut self.job
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::redis::slots::tests::told;
+
+    /// A map that a server told that knows only part, all of which are healthy: the others are asked, again and again.
+    #[tokio::test]
+    async fn who_has_a_topic_that_nobody_has_is_asked() {
+        let slots = told(&[], &[(0, 0, 0)]);
+        let tail = Tail::start(&slots);
+        tail.subscribe(b"ls:{p1}t:room".to_vec(), Box::new(|_| {}), Box::new(|| {}));
+        for _ in 0..2 {
+            slots.doubted().await;
         }
-        Poll::Pending
-    })
-    .await
+    }
 }

@@ -212,7 +212,7 @@ impl Nodes {
         })
     }
 
-    /// Looks again and again whether each server that has slots is there, and set up as it has to be.
+    /// Looks again and again whether each slot has a server, and each of these is there, and set up as it has to be.
     pub(super) fn watch_setup(&self, slots: Slots, needs: Needs) {
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -227,8 +227,10 @@ impl Nodes {
                 let Some(nodes) = inner.upgrade() else { return };
                 let now = nodes.clock.uptime();
                 let away = watched.iter().find(|master| !master.is_up());
+                let away = away.map(|master| format!("a redis of the cluster is away: {}", master.why_away()));
+                let gap = |(first, last)| format!("no redis of the cluster has the slots {first} to {last}");
                 let is_due = looked.is_none_or(|looked| now.saturating_sub(looked) >= limits::REDIS_SETUP);
-                match away {
+                match away.or_else(|| slots.gap().map(gap)) {
                     None if watched.is_empty() => {}
                     None if !is_due => there = Some(now),
                     None => {
@@ -245,11 +247,10 @@ impl Nodes {
                         }
                     }
                     // It is looked at when it is back.
-                    Some(master) => {
+                    Some(why) => {
                         looked = None;
-                        if there.is_some_and(|there| now.saturating_sub(there) >= limits::NODE_CUT_OFF) {
-                            let why = format!("a redis of the cluster is away: {}", master.why_away());
-                            nodes.note_fault(Some(Unready { why, is_away: true }));
+                        if there.is_none_or(|there| now.saturating_sub(there) >= limits::NODE_CUT_OFF) {
+                            nodes.note_fault(Some(Unready { why, is_away: there.is_some() }));
                         }
                     }
                 }
