@@ -177,6 +177,10 @@ async fn what_redis_takes_not_is_refused_and_never_appears() {
         let body = message(&format!("refused {name}")).to_string();
         let told = Http::connect(&node).await.post(&format!("/channels/room/messages?key={KEY}"), &[], &body).await;
         assert_eq!((told.status, &told.json()["error"]["code"]), (503, &json!(50004)), "{}", told.body);
+        // A log that cannot be begun is not gone on from.
+        let mut newcomer = AblyClient::connect(&node, KEY).await;
+        newcomer.send(json!({"action": action::ATTACH, "channel": format!("new-{name}")})).await;
+        assert_eq!(newcomer.expect(action::DETACHED).await["error"]["code"], 50004);
         redis.command(off).await;
         let serial = publisher.publish("room", message(name)).await;
         publisher.acked(serial).await;

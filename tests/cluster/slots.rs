@@ -1,6 +1,6 @@
 //! The servers of a Redis Cluster (`docs/cluster.md`, A Redis Cluster).
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use letshare_server::config::Config;
@@ -127,29 +127,42 @@ async fn channels_of_all_masters_are_the_same_at_all_nodes() {
 /// A slot goes to another master, and another one, while all publish: nothing is lost, doubled or swapped.
 #[tokio::test]
 async fn a_slot_that_moves_loses_and_doubles_nothing() {
-    const EACH: usize = 600;
+    const AT_ONCE: usize = 20;
     let redis = RedisCluster::start(false).await;
     let ground = Ground::new();
     let nodes = [node(&ground, &redis, |_| {}), node(&ground, &redis, |_| {})];
     let mut readers = [attached(&nodes[0], "room").await, attached(&nodes[1], "room").await];
     let (home, slot) = redis.home_of(slot_key("room").as_bytes()).await;
+    let (is_over, acked) = (Cell::new(false), [Cell::new(0), Cell::new(0)]);
     let publish = async |place: usize| {
         let mut client = AblyClient::connect(&nodes[place], KEY).await;
-        for round in 0..EACH / 20 {
-            publish_all(&mut client, "room", (0..20).map(|number| format!("{place}-{:04}", round * 20 + number))).await;
+        while !is_over.get() {
+            let from = acked[place].get();
+            publish_all(&mut client, "room", (from..from + AT_ONCE).map(|number| format!("{place}-{number:06}"))).await;
+            acked[place].set(from + AT_ONCE);
         }
+    };
+    // Each publisher has something on its way while the slot moves: what comes before, and behind, is acknowledged meanwhile.
+    let more_is_acked = async || {
+        let before = acked.each_ref().map(Cell::get);
+        let is_more = |place: usize| acked[place].get() > before[place];
+        eventually(async || (0..2).all(is_more).then_some(())).await;
     };
     let moving = async {
+        more_is_acked().await;
         for step in 0..3 {
             redis.move_slot(slot, (home + step) % 3, (home + step + 1) % 3).await;
+            more_is_acked().await;
         }
+        is_over.set(true);
     };
     tokio::join!(join_all((0..2).map(publish)), moving);
+    let counts = acked.map(Cell::into_inner);
     let expected: BTreeSet<String> =
-        (0..2).flat_map(|place| (0..EACH).map(move |number| format!("{place}-{number:04}"))).collect();
+        (0..2).flat_map(|place| (0..counts[place]).map(move |number| format!("{place}-{number:06}"))).collect();
     let mut orders = Vec::new();
     for reader in &mut readers {
-        let read = messages(reader, 2 * EACH).await;
+        let read = messages(reader, expected.len()).await;
         assert_whole(&read, &expected);
         orders.push(read);
     }
@@ -234,6 +247,29 @@ async fn the_channels_of_a_master_that_is_gone_are_refused_alone() {
     // A master that is back takes nothing for two seconds.
     until_taken(&mut client, &channels[gone]).await;
     assert_eq!(history(&node, &channels[gone]).await, ["before", "after"], "what was refused is not there");
+}
+
+/// A slot that no server has, as while a Redis Cluster is made: no client is sent here, and when one has it all go on.
+#[tokio::test]
+async fn a_slot_that_no_server_has_is_looked_for() {
+    let redis = RedisCluster::start(false).await;
+    let ground = Ground::new();
+    let node = node(&ground, &redis, |config| config.cluster.deadline = Duration::from_secs(1));
+    until_ready(&node, None).await;
+    let (home, slot) = redis.home_of(slot_key("room").as_bytes()).await;
+    let slot = slot.to_string();
+    let [mut client, mut reader] = [AblyClient::connect(&node, KEY).await, attached(&node, "room").await];
+    for master in &redis.masters {
+        master.command(&[b"CLUSTER", b"DELSLOTS", slot.as_bytes()]).await;
+    }
+    let serial = client.publish("room", message("refused")).await;
+    client.nacked(serial, 50_004).await;
+    until_ready(&node, Some(&format!("has the slots {slot} to {slot}"))).await;
+    redis.masters[home].command(&[b"CLUSTER", b"ADDSLOTS", slot.as_bytes()]).await;
+    until_taken(&mut client, "room").await;
+    // It may be told of a break before.
+    while reader.next().await["messages"][0]["data"] != "after" {}
+    until_ready(&node, None).await;
 }
 
 /// `docs/protocols/letshare.md §2.5`: fifty at two nodes, in rooms of all masters.

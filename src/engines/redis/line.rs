@@ -42,7 +42,7 @@ use crate::{clock::Clock, ids::Timestamp, limits};
 mod calls;
 mod lane;
 
-pub use calls::{Call, CallError, Done};
+pub use calls::{Call, CallError};
 use calls::{Place, Pot, Queue, Waiting};
 use lane::{Connected, Lane, Told};
 

@@ -301,7 +301,8 @@ pub mod tests {
 
     #[test]
     fn slots_that_nobody_has_are_found() {
-        let rows: [(&[(u16, u16, usize)], _); 6] = [
+        type Ranges = &'static [(u16, u16, usize)];
+        let rows: [(Ranges, _); 6] = [
             (&[], None),
             (&[(0, 16_383, 0)], None),
             (&[(0, 99, 0), (100, 16_383, 1)], None),

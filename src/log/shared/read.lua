@@ -8,8 +8,10 @@
 local epoch, ms, counter, bytes, judged, is_new = head(ARGV[2], ARGV[3], ARGV[4])
 local life = ARGV[5] + 600000
 if is_new then
-  -- Out of memory it can still be read.
-  redis.pcall('SET', KEYS[1], epoch .. pack(ms, counter) .. struct.pack('>I8', bytes) .. judged, 'PX', life)
+  -- Out of memory it can still be read, but not gone on from: each reading would be another life of the log.
+  local goes_on = ARGV[11] ~= '' or ARGV[2]:find('[^%z]')
+  local set = goes_on and redis.call or redis.pcall
+  set('SET', KEYS[1], epoch .. pack(ms, counter) .. struct.pack('>I8', bytes) .. judged, 'PX', life)
 else
   redis.call('PEXPIRE', KEYS[1], life)
 end

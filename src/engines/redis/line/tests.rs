@@ -1,6 +1,6 @@
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::*;
+use super::{calls::Done, *};
 use crate::engines::redis::slots::tests::told;
 
 const SCRIPTS: &[&str] = &[""];

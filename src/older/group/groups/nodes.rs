@@ -232,11 +232,13 @@ impl Groups {
         self.learn(&mut membership, &group, info, members);
         let has_moved = read.as_ref().is_some_and(|read| membership.mark(&group, &read.user, read.number).is_some());
         drop(membership);
-        if let Some(read) = read {
-            if has_moved && author != Author::Own && self.settings.read_events {
-                let frame = reply::read(&group, &read.message, self.clock.now());
-                self.connections_of(&read.user).iter().for_each(|(handle, _)| handle.send(vec![frame.clone()]));
-            }
+        if let Some(read) = read
+            && has_moved
+            && author != Author::Own
+            && self.settings.read_events
+        {
+            let frame = reply::read(&group, &read.message, self.clock.now());
+            self.connections_of(&read.user).iter().for_each(|(handle, _)| handle.send(vec![frame.clone()]));
         }
         nodes.heard.send_replace(Numbers::of(at));
     }
