@@ -400,9 +400,15 @@ async fn the_status_of_a_channel_is_told_or_refused_as_busy() {
         Http::connect(&node).await.ask("GET", &format!("/channels/{channel}?key={KEY}"), &[]).await
     };
     until_ready(&node, None).await;
+    let target = format!("/channels/full/messages?key={KEY}");
+    let told = Http::connect(&node).await.post(&target, &[], &message("kept").to_string()).await;
+    assert_eq!(told.status, 201, "{}", told.body);
     redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]).await;
     let told = status("full").await;
     assert_eq!(told.status, 200, "{}", told.body);
+    // Its log cannot be begun.
+    let told = status("new").await;
+    assert_eq!((told.status, &told.json()["error"]["code"]), (503, &json!(50004)), "{}", told.body);
     redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]).await;
     proxy.set_away(true);
     for target in ["away", "away/messages", "away/presence"] {
