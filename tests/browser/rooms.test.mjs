@@ -63,9 +63,11 @@ test('two pages open a data channel through the room and send 1 MiB; a third see
     assert.equal(await other.call('sendBytes', carol.id, 1024), await bytes);
   }
 
-  // A last word to all from both: by the order of the room, what they had sent before has arrived.
+  // A last word to all from both: by the order of the room, what they had sent before has arrived where it has.
   for (const each of [ming, bob]) await each.call('publish', { type: 'discover', isReply: true, last: true });
-  for (const each of [ming, bob]) await carol.call('expect', { from: each.id, last: true });
+  for (const [to, from] of [[carol, ming], [carol, bob], [ming, bob], [bob, ming]]) {
+    await to.call('expect', { from: from.id, last: true });
+  }
 
   const [seenByMing, seenByBob, seenByCarol] = await Promise.all([ming.state(), bob.state(), carol.state()]);
   const kinds = (state, from) =>
