@@ -177,6 +177,18 @@ pub fn message(data: &str) -> Value {
 }
 
 /// The data of a whole history, oldest first.
+/// What all readers have read, which is all that was expected, in one order.
+pub async fn one_order(readers: &mut [AblyClient], expected: &BTreeSet<String>) -> Vec<(String, String)> {
+    let mut orders = Vec::new();
+    for reader in readers {
+        let read = messages(reader, expected.len()).await;
+        assert_whole(&read, expected);
+        orders.push(read);
+    }
+    assert!(orders.windows(2).all(|pair| pair[0] == pair[1]), "one order");
+    orders.swap_remove(0)
+}
+
 pub async fn history(server: &Server, channel: &str) -> Vec<String> {
     history_at(server.address, channel).await
 }

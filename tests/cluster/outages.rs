@@ -9,7 +9,7 @@ use nix::{
 
 use serde_json::json;
 
-use super::{Ground, KEY, assert_read_up, assert_whole, attached, history, message, messages, proxy::Proxy};
+use super::{Ground, KEY, assert_read_up, assert_whole, attached, history, message, messages, one_order, proxy::Proxy};
 use crate::support::{
     AblyClient,
     ably::{action, flag},
@@ -49,14 +49,8 @@ async fn a_link_that_is_cut_again_and_again_loses_and_doubles_nothing() {
             acked = ack["msgSerial"].as_u64().unwrap() + ack["count"].as_u64().unwrap();
         }
     }
-    let mut orders = Vec::new();
-    for reader in &mut readers {
-        let read = messages(reader, expected.len()).await;
-        assert_whole(&read, &expected);
-        orders.push(read);
-    }
-    assert_eq!(orders[0], orders[1], "one order");
-    let order: Vec<String> = orders[0].iter().map(|(_, data)| data.clone()).collect();
+    let read = one_order(&mut readers, &expected).await;
+    let order: Vec<String> = read.iter().map(|(_, data)| data.clone()).collect();
     assert_eq!(history(&nodes[0], "room").await, order);
 }
 

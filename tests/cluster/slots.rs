@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{
-    Ground, KEY, assert_read_up, assert_whole, attached, beside::until_ready, fleet::Fleet, history, message, messages,
+    Ground, KEY, assert_read_up, attached, beside::until_ready, fleet::Fleet, history, message, messages, one_order,
 };
 use crate::support::{
     AblyClient, Client, Http, Server,
@@ -88,21 +88,15 @@ async fn channels_of_all_masters_are_the_same_at_all_nodes() {
         join_all((0..2).map(publish)).await;
         let expected: BTreeSet<String> =
             (0..2).flat_map(|place| (0..EACH).map(move |number| format!("{place}-{number:02}"))).collect();
-        let mut orders = Vec::new();
-        for reader in &mut readers {
-            let read = messages(reader, 2 * EACH).await;
-            assert_whole(&read, &expected);
-            orders.push(read);
-        }
-        assert_eq!(orders[0], orders[1], "one order");
+        let read = one_order(&mut readers, &expected).await;
         for place in 0..2 {
-            let own = orders[0].iter().filter(|(_, data)| data.starts_with(&format!("{place}-")));
+            let own = read.iter().filter(|(_, data)| data.starts_with(&format!("{place}-")));
             assert!(own.map(|(_, data)| data).is_sorted(), "the order of each publisher");
         }
-        let order: Vec<String> = orders[0].iter().map(|(_, data)| data.clone()).collect();
+        let order: Vec<String> = read.iter().map(|(_, data)| data.clone()).collect();
         assert_eq!(history(&nodes[1], &channel).await, order);
         let (mut alice, _) = AblyClient::connect_with(&nodes[0], &format!("v=6&key={KEY}&clientId=alice")).await;
-        let from = json!({"action": action::ATTACH, "channel": channel, "channelSerial": orders[1][EACH].0});
+        let from = json!({"action": action::ATTACH, "channel": channel, "channelSerial": read[EACH].0});
         let told = alice.attach_with(from).await;
         assert!(told["flags"].as_u64().unwrap() & flag::RESUMED != 0, "{told}");
         let missed: Vec<String> = messages(&mut alice, EACH - 1).await.into_iter().map(|(_, data)| data).collect();
@@ -160,18 +154,12 @@ async fn a_slot_that_moves_loses_and_doubles_nothing() {
     let counts = acked.map(Cell::into_inner);
     let expected: BTreeSet<String> =
         (0..2).flat_map(|place| (0..counts[place]).map(move |number| format!("{place}-{number:06}"))).collect();
-    let mut orders = Vec::new();
-    for reader in &mut readers {
-        let read = messages(reader, expected.len()).await;
-        assert_whole(&read, &expected);
-        orders.push(read);
-    }
-    assert_eq!(orders[0], orders[1], "one order");
+    let read = one_order(&mut readers, &expected).await;
     for place in 0..2 {
-        let own = orders[0].iter().filter(|(_, data)| data.starts_with(&format!("{place}-")));
+        let own = read.iter().filter(|(_, data)| data.starts_with(&format!("{place}-")));
         assert!(own.map(|(_, data)| data).is_sorted(), "the order of each publisher");
     }
-    let order: Vec<String> = orders[0].iter().map(|(_, data)| data.clone()).collect();
+    let order: Vec<String> = read.iter().map(|(_, data)| data.clone()).collect();
     assert_eq!(history(&nodes[0], "room").await, order);
     // Where it is now it is also heard.
     let [one, other] = &mut readers;
